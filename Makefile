@@ -1,0 +1,76 @@
+# ustack: build, install and test. `make help` lists the targets.
+#
+#   make BUILD=dir CC=clang SAN=address,undefined   choose output folder, compiler, sanitizers
+
+BUILD  ?= build
+PREFIX ?= /usr/local
+CC     ?= gcc
+SAN    ?=
+TIME   ?= 60
+
+CSTD     = -std=c11 -D_GNU_SOURCE
+WARN     = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Werror
+OPT     ?= -O2 -g
+CPPFLAGS = -I. -MMD -MP
+CFLAGS   = $(CSTD) $(OPT) $(WARN) -fPIC -fvisibility=hidden -fno-strict-aliasing \
+	   -ftls-model=initial-exec -fstack-protector-strong $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
+LDFLAGS  = $(if $(SAN),-fsanitize=$(SAN))
+
+stack_src   := $(wildcard stack/*.c)
+tapio_src   := $(wildcard tapio/*.c)
+preload_src := $(wildcard preload/*.c)
+tools_src   := $(wildcard tools/*.c)
+lib_src     := $(wildcard tests/lib/*.c)
+obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
+
+# One program per file in these folders.
+unit_bin   := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/unit/*.c))
+engine_bin := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/wire/*.c tests/sim/*.c tests/attack/*.c))
+program_bin := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/diff/*.c tests/e2e/*.c tests/bench/*.c))
+
+.PHONY: all help deps demo check check-long bench fuzz install clean format lint tests
+all: $(BUILD)/libustack.so $(BUILD)/ustack
+
+$(BUILD)/obj/%.o: %.c
+	@mkdir -p $(@D)
+	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+
+$(BUILD)/libstack.a: $(call obj,$(stack_src))
+	rm -f $@ && $(AR) rcs $@ $^
+$(BUILD)/libtapio.a: $(call obj,$(tapio_src))
+	rm -f $@ && $(AR) rcs $@ $^
+$(BUILD)/libtest.a: $(call obj,$(lib_src))
+	rm -f $@ && $(AR) rcs $@ $^
+# The shim's objects beside its entry points, for the ustack command and unit tests.
+$(BUILD)/libpreload.a: $(call obj,$(preload_src))
+	rm -f $@ && $(AR) rcs $@ $^
+
+$(BUILD)/libustack.so: $(call obj,$(preload_src)) $(BUILD)/libtapio.a $(BUILD)/libstack.a preload/exports.map
+	$(CC) $(LDFLAGS) -shared -Wl,--version-script=preload/exports.map -Wl,-z,now -Wl,--no-undefined \
+		-o $@ $(filter %.o,$^) $(BUILD)/libtapio.a $(BUILD)/libstack.a -Wl,-Bstatic -lcares -Wl,-Bdynamic -lpthread -ldl
+
+$(BUILD)/ustack: $(call obj,$(tools_src)) $(BUILD)/libpreload.a $(BUILD)/libtapio.a $(BUILD)/libstack.a
+	$(CC) $(LDFLAGS) -o $@ $^ -Wl,-Bstatic -lcares -Wl,-Bdynamic -lpthread -ldl
+
+check_libs = -lcheck -lsubunit -lrt -lm -lpthread
+$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/libtest.a $(BUILD)/libtapio.a $(BUILD)/libstack.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(check_libs) -ldl
+$(engine_bin): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libtest.a $(BUILD)/libtapio.a $(BUILD)/libstack.a
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ $(check_libs) -ldl
+$(program_bin): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o
+	@mkdir -p $(@D)
+	$(CC) $(LDFLAGS) -o $@ $^ -lpthread
+
+tests: $(unit_bin) $(engine_bin) $(program_bin)
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/bin
+	install -m 755 $(BUILD)/libustack.so $(DESTDIR)$(PREFIX)/lib/libustack.so
+	install -m 755 $(BUILD)/ustack $(DESTDIR)$(PREFIX)/bin/ustack
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(BUILD)/obj -name '*.d' 2>/dev/null)
