@@ -13,7 +13,7 @@ WARN     = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-pro
 OPT     ?= -O2 -g
 CPPFLAGS = -I. -MMD -MP
 CFLAGS   = $(CSTD) $(OPT) $(WARN) -fPIC -fvisibility=hidden -fno-strict-aliasing \
-	   -ftls-model=initial-exec -fstack-protector-strong $(if $(SAN),-fsanitize=$(SAN) -fno-omit-frame-pointer)
+	   -ftls-model=initial-exec -fstack-protector-strong $(if $(SAN),-fsanitize=$(SAN) -fno-sanitize-recover=all -fno-omit-frame-pointer)
 LDFLAGS  = $(if $(SAN),-fsanitize=$(SAN))
 
 stack_src   := $(wildcard stack/*.c)
@@ -28,8 +28,20 @@ unit_bin   := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/u
 engine_bin := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/wire/*.c tests/sim/*.c tests/attack/*.c))
 program_bin := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/diff/*.c tests/e2e/*.c tests/bench/*.c))
 
-.PHONY: all help deps demo check check-long bench fuzz install clean format lint tests
+.PHONY: all help deps demo check check-build check-long bench fuzz install clean format lint tests engine-tests
 all: $(BUILD)/libustack.so $(BUILD)/ustack
+
+help:
+	@echo 'make            builds libustack.so and the ustack command into $(BUILD)/'
+	@echo 'make deps       installs the Debian packages that are missing (tests/deps.txt)'
+	@echo 'make demo       a page fetched by curl through the stack, in a namespace of its own'
+	@echo 'make check      all tests that fit in 15 minutes'
+	@echo 'make check-long the same tests with more cases and larger transfers'
+	@echo 'make bench      speed beside the kernel'"'"'s own stack'
+	@echo 'make fuzz       libFuzzer targets, TIME=seconds each'
+	@echo 'make install    PREFIX=/usr/local'
+	@echo 'make lint       clang-tidy; make format: clang-format'
+	@echo 'make clean'
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
@@ -63,7 +75,44 @@ $(program_bin): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ -lpthread
 
-tests: $(unit_bin) $(engine_bin) $(program_bin)
+engine-tests: $(unit_bin) $(engine_bin)
+tests: engine-tests $(program_bin)
+
+# What the tests run: everything built by gcc, again by clang, and the unit and engine tests under ASan and UBSan.
+jobs := $(shell nproc)
+check-build: deps
+	$(MAKE) -j$(jobs) all tests
+	$(MAKE) -j$(jobs) all tests CC=clang BUILD=$(BUILD)/clang
+	$(MAKE) -j$(jobs) engine-tests SAN=address,undefined BUILD=$(BUILD)/san
+
+# The files without an extension in these folders are the scripts that run; *.sh are libraries.
+scripts = $(filter-out %.sh %.c %.h %.md %.txt %.py,$(wildcard tests/$(1)/*))
+check_programs = rules=tests/check_bans rules=tests/check_repo \
+	$(foreach bin,$(unit_bin) $(engine_bin),$(word 2,$(subst /, ,$(bin:$(BUILD)/%=%)))=$(bin:$(BUILD)/%=$(BUILD)/san/%)) \
+	$(addprefix diff=,$(call scripts,diff)) $(addprefix e2e=,$(call scripts,e2e)) \
+	$(addprefix verify=,$(wildcard tests/*/verify))
+
+check: check-build
+	BUILD=$(BUILD) tests/run -o $(BUILD)/results.txt $(check_programs)
+check-long: check-build
+	BUILD=$(BUILD) tests/run -l -o $(BUILD)/results.txt $(check_programs)
+
+demo: deps
+	$(MAKE) -j$(jobs) all
+	BUILD=$(BUILD) tests/e2e/demo.sh
+
+bench: deps
+	$(MAKE) -j$(jobs) all tests
+	BUILD=$(BUILD) tests/bench/run
+
+deps:
+	@tests/lib/deps tests/deps.txt
+
+format:
+	clang-format -i $(wildcard stack/*.[ch] tapio/*.[ch] preload/*.[ch] tools/*.[ch] tests/*/*.[ch])
+
+lint: deps
+	clang-tidy --quiet $(stack_src) $(tapio_src) $(preload_src) $(tools_src) -- $(CSTD) -I.
 
 install: all
 	install -d $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/bin
