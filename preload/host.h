@@ -1,0 +1,93 @@
+/*
+ * The host of this process: the shared region with the engine in it, its lock, the thread slots, who drives, and waking.
+ *
+ * The region is a memfd that every member process maps; struct host lies at its start and struct stack at the next
+ * span. Nothing in the region is a pointer. All engine calls are made between host_enter() and host_leave(); neither
+ * user memory nor a system call is touched in between.
+ */
+#ifndef PRELOAD_HOST_H
+#define PRELOAD_HOST_H
+
+#include <poll.h>
+#include <signal.h>
+
+#include "stack/stack.h"
+#include "tapio/tapio.h"
+
+/* --- life --- */
+
+/*
+ * Opens the host that the configuration names, or joins it when it runs already. 0, also when this process is a member
+ * already. On failure -ENETDOWN after one line on stderr (once per process) that says what to do about it.
+ */
+int host_start(void);
+
+/* True when this process is a member. Cheap: one load. */
+bool host_up(void);
+
+/* The engine as mapped in this process; only for what needs no lock (sock_span, counters). NULL when not a member. */
+struct stack *host_stack(void);
+
+/* --- the lock --- */
+
+/*
+ * Takes the lock, sets the engine's clock, frees transmitted frames. Signals handlers are held back from here to host_leave
+ * by the caller's guard (guard.h), not by a system call.
+ */
+struct stack *host_enter(void);
+
+/*
+ * Hands out the sockets that changed (wait_dispatch), releases the lock, writes the frames that wait for the device, rings the bells
+ * that are owed. Wakes a driver when an earlier timer than the sleeper's has been armed.
+ */
+void host_leave(void);
+
+/* --- thread slots: what a thread holds in the region --- */
+
+struct slot {
+	u32 tid;          /* 0 free */
+	u32 pid;
+	u32 woken;        /* futex word: counts wake-ups; wait_sleep returns when it moves */
+	u32 sleeping;     /* how the owner sleeps: 0 not, 1 futex, 2 in the kernel on its bell */
+	u32 bell;         /* index of the bell claimed, + 1 */
+	u32 owed;         /* a wake-up that has been decided but not yet delivered */
+	ref waiters;      /* its waiters (struct waiter), so that its death can free them */
+	struct plan plan; /* what the running send or receive holds */
+};
+
+/* The calling thread's slot, claimed at its first use and given back when the thread ends. NULL when all are taken. */
+struct slot *slot_self(void);
+u32 slot_index(const struct slot *slot);
+struct slot *slot_at(u32 index);
+
+/* --- sleeping and waking --- */
+
+/* Under the lock: the thread that owns the slot must look again. Delivered by host_leave. */
+void host_wake(u32 slot_index);
+
+/*
+ * Sleeps until the slot is woken (its `woken` differs from `seen`, read under the lock before), one of the kernel descriptors in fds
+ * has events, the deadline (monotonic ns, NEVER) has passed, or a signal handler is due. Drives meanwhile if nobody else does. Without the lock.
+ * mask: as in ppoll, may be NULL. Returns 1 woken, 2 when descriptors have events (fds[].revents filled), 0 at the deadline, -EINTR.
+ */
+int host_sleep(struct slot *slot, u32 seen, struct pollfd *fds, u32 nfds, u64 deadline_ns, const sigset_t *mask);
+
+/* A non-blocking call found nothing: reads what the device has, once, if nobody else drives. Without the lock. True when something came. */
+bool host_poll_device(void);
+
+/* Monotonic time in ns. */
+u64 host_now(void);
+
+/* --- the descriptors of the library: high numbers, protected from the program --- */
+
+/* True when fd is one of the library's own (device, region, bells, rendezvous): the program's close, dup2 and close_range skip it. */
+bool host_owns_fd(int fd);
+
+/*
+ * In each process: one descriptor (or the last of several) of a socket was opened or closed here. The engine's sock_close is called
+ * when no process holds it any more. Under the lock.
+ */
+void host_hold(struct stack *s, ref sk);
+u64 host_unhold(struct stack *s, ref sk); /* returns what sock_close returns: ns to linger */
+
+#endif

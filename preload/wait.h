@@ -1,0 +1,32 @@
+/*
+ * Waiting for sockets: waiters on sockets, poll, select, and the hand-out of readiness changes to them and to epoll sets.
+ */
+#ifndef PRELOAD_WAIT_H
+#define PRELOAD_WAIT_H
+
+#include "preload/host.h"
+
+struct wait_sock {
+	ref sock;
+	u32 events;  /* EV_* wanted; EV_ERR and EV_HUP are always reported */
+	u32 revents;
+};
+
+/*
+ * Waits until one of the sockets has one of its events, a kernel descriptor has events, the deadline passes, or a signal handler is
+ * due. Without the lock. Returns the number of entries with revents (sockets and descriptors together), 0 at the deadline, -EINTR. A
+ * socket that has been closed meanwhile gives EV_NVAL. deadline 0: looks once, without sleeping.
+ */
+enum { EV_NVAL = 0x020 };
+int wait_any(struct wait_sock *socks, u32 nsocks, struct pollfd *fds, u32 nfds, u64 deadline_ns, const sigset_t *mask);
+
+/* The same for one socket: >0 ready, 0 deadline passed, -EINTR. */
+int wait_one(ref sock, u32 events, u64 deadline_ns);
+
+/* Under the lock, from host_leave: takes every changed socket off the engine's list, wakes its waiters, notifies its epoll items. */
+void wait_dispatch(struct stack *s);
+
+/* Under the lock: a socket's last descriptor in this process goes: its waiters look again (they find EV_NVAL), its epoll items go. */
+void wait_sock_closed(struct stack *s, ref sock);
+
+#endif

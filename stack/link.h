@@ -1,0 +1,26 @@
+/* Between IP and the device: Ethernet, neighbours, the transmit queue. */
+#ifndef STACK_LINK_H
+#define STACK_LINK_H
+
+#include "stack/frame.h"
+#include "stack/netif.h"
+#include "stack/wheel.h"
+
+enum { ETHERTYPE_IP4 = 0x0800, ETHERTYPE_ARP = 0x0806, ETHERTYPE_IP6 = 0x86dd };
+
+/* eth.c: sends a frame that begins at its network header to a station; consumes it. */
+void eth_output(struct stack *s, ref frame, const u8 dst[6], u16 ethertype);
+
+/* neigh.c and arp.c: resolves next_hop and sends, or queues until it is resolved; consumes the frame. 0 or -errno. */
+int neigh_output(struct stack *s, ref frame, const struct addr *next_hop, u32 ifindex);
+
+/* A transport protocol heard from the neighbour: reachability is confirmed (RFC 4861 7.3.1, RFC 1122 2.3.2.1). */
+void neigh_confirm(struct stack *s, const struct addr *next_hop);
+void neigh_expired(struct stack *s, ref neigh);
+
+void arp_input(struct stack *s, ref pkt);
+void arp_announce(struct stack *s);
+void ip4_input(struct stack *s, ref pkt);
+void reasm_expired(struct stack *s, ref reasm);
+
+#endif

@@ -1,0 +1,162 @@
+/*
+ * The engine: everything about one host, deterministic. Time, randomness and frames come in as arguments; frames to send
+ * and sockets whose readiness changed come out. No system call, no allocation but from the region, no global state. The
+ * caller serializes all calls (the host's lock).
+ *
+ * The struct lies at the start of the memory that the caller gives, and everything else behind it; nothing in it is a
+ * pointer, so the memory may be mapped at different addresses in different processes.
+ */
+#ifndef STACK_STACK_H
+#define STACK_STACK_H
+
+#include "stack/counters.h"
+#include "stack/link.h"
+#include "stack/log.h"
+#include "stack/random.h"
+#include "stack/sock.h"
+
+#define STACK_ROUTES 32
+#define STACK_TX_RING 4096 /* frames waiting for the device; a power of two */
+#define STACK_TOUCHED 4
+
+struct stack_route {
+	struct addr prefix; /* family FAMILY_NONE: unused entry */
+	struct addr gateway; /* family FAMILY_NONE: on the link */
+	u8 prefix_len;
+	u8 zero;
+	u16 ifindex;
+	u32 metric;
+};
+
+/* Tunables: the kernel's sysctl names and units. */
+struct stack_tunables {
+	u32 tcp_rmem[3], tcp_wmem[3]; /* bytes */
+	u32 rmem_default, rmem_max, wmem_default, wmem_max;
+	u32 somaxconn, tcp_max_syn_backlog;
+	u8 tcp_sack, tcp_timestamps, tcp_window_scaling, tcp_congestion_control; /* enum tcp_cc of tcp.h */
+	u8 tcp_syn_retries, tcp_synack_retries, tcp_retries1, tcp_retries2;
+	u8 tcp_keepalive_probes, tcp_slow_start_after_idle, tcp_abort_on_overflow, tcp_rfc1337;
+	u32 tcp_fin_timeout_s, tcp_keepalive_time_s, tcp_keepalive_intvl_s;
+	u32 tcp_max_orphans, tcp_max_tw_buckets;
+	u16 port_low, port_high; /* ip_local_port_range */
+	u8 ip_default_ttl, icmp_echo_ignore_broadcasts, icmp_echo_ignore_all, tcp_mtu_probing;
+	u32 ipfrag_time_s, ipfrag_high_thresh; /* bytes */
+	u32 icmp_ratelimit_ms;
+	u32 arp_table_max;
+	u32 arp_queue_max; /* frames queued for one unresolved neighbour */
+};
+
+struct stack_config {
+	char device_name[16];
+	u8 mac[6];
+	u16 mtu;
+	u32 features; /* DEVICE_* */
+	struct addr addr;
+	u8 prefix_len;
+	bool arp_probe;      /* probe before using the address (RFC 5227); it is usable at once, as on Linux, when false */
+	struct addr gateway; /* family FAMILY_NONE: none */
+	u8 seed[16];         /* of all random numbers and secrets; must be secret in production */
+	u64 now_ns;          /* monotonic time of the call */
+	u64 realtime_offset_ns; /* realtime minus monotonic */
+	struct stack_tunables tunables; /* start from stack_default_tunables() */
+};
+
+struct stack {
+	u64 size;        /* bytes of memory usable, a multiple of SLAB_SPAN_BYTES */
+	u32 spans_used;  /* spans given to slabs and tables, this struct's own included */
+	u32 span_limit;  /* spans that the region may ever have */
+	bool wants_memory; /* the caller should make the region larger (stack_grow) */
+	u64 now_ns;      /* monotonic; set by stack_clock */
+	u64 realtime_offset_ns;
+	struct slab slab[SLAB_KINDS];
+	struct wheel wheel;
+	struct random random;
+	struct siphash_key hash_key, isn_key, port_key, ts_key, ipid_key; /* independent secrets */
+	struct stack_tunables tunables;
+	struct netif netif[NETIF_MAX];
+	struct stack_route route[STACK_ROUTES];
+	struct hash conns;  /* struct conn by four-tuple */
+	struct hash ports;  /* struct port by (protocol, port) */
+	struct hash neighs;
+	struct hash reasms;
+	u64 counters[COUNTERS];
+	u32 ip_id_salt;
+	u64 icmp_tokens, icmp_tokens_ns;
+	u32 reasm_bytes;
+	ref loop_head, loop_tail; /* packets for ourselves, delivered by stack_run_loopback */
+	ref changed_head, changed_tail;
+	u64 next_cookie;
+	ref tcp_orphans_head; u32 tcp_orphans;
+	ref timewait_head, timewait_tail;
+	/* Frames for the device. The engine adds at tx_head; the owner of the device writes them without the lock and moves
+	 * tx_done; the engine frees what is done. All three count upwards. */
+	u32 tx_head, tx_freed;
+	_Alignas(64) u32 tx_done;
+	_Alignas(64) ref tx_ring[STACK_TX_RING];
+	/* Log ring. */
+	u8 log_level[LOG_AREAS];
+	u32 log_head, log_tail, log_lost;
+	char log_text[32768];
+	ref touched[STACK_TOUCHED]; /* objects that the running operation may leave half changed */
+};
+
+/* Fills in mainline's documented defaults. */
+void stack_default_tunables(struct stack_tunables *t);
+
+/* Bytes that stack_init needs at least; less than this gives NULL. */
+u64 stack_min_size(void);
+
+/* Makes a host in `memory`, which is zeroed and aligned to 4096, of `size` bytes, growing to `limit` bytes at most. */
+struct stack *stack_init(void *memory, u64 size, u64 limit, const struct stack_config *config);
+
+/* The memory now reaches to `size` bytes. */
+void stack_grow(struct stack *s, u64 size);
+
+/* One span of zeroed memory: its number, or 0 when there is none. For slabs and tables. */
+u32 stack_span_alloc(struct stack *s);
+static inline void *stack_span(struct stack *s, u32 span)
+{
+	return (char *)s + (u64)span * SLAB_SPAN_BYTES;
+}
+
+/* The time of this entry; time never runs backwards (an earlier value is ignored). */
+void stack_clock(struct stack *s, u64 now_ns);
+
+/* A packet of the large kind to read a frame into: fill data[start ..] up to its room, set end, offload and ifindex. 0 without room. */
+ref stack_rx_alloc(struct stack *s);
+
+/* One received frame, the view at its Ethernet header; consumes the packet. */
+void stack_input(struct stack *s, ref pkt);
+
+/* Serves all timers that are due, and packets to ourselves. */
+void stack_advance(struct stack *s);
+
+/* Delivers packets to ourselves until there are none; every entry point that may send ends with it. */
+void stack_run_loopback(struct stack *s);
+
+/* When stack_advance has something to do next; NEVER when idle. */
+u64 stack_deadline(struct stack *s);
+
+/*
+ * Frames for the device, the one at tx_done first. The writer needs no lock for these: it owns tx_done.
+ * stack_tx_pieces fills `pieces` (FRAME_PIECES + 1 entries) and returns their number, 0 when nothing waits.
+ */
+bool stack_tx_pending(const struct stack *s);
+struct stack_piece {
+	void *base;
+	size_t len;
+};
+int stack_tx_pieces(struct stack *s, struct stack_piece *pieces, struct offload *offload);
+void stack_tx_done(struct stack *s); /* the frame at tx_done has been written (or refused) */
+void stack_tx_reclaim(struct stack *s); /* under the lock: frees the frames that are done */
+bool stack_tx_queue(struct stack *s, ref frame); /* from eth_output; false: full, frame dropped and counted */
+
+/* Takes the next changed socket off the list and its events; 0 when there is none. The socket may have become an orphan. */
+ref stack_changed(struct stack *s, u32 *events);
+
+/* Nothing is left to do but wait for programs: no connection, no orphan, no TIME-WAIT. The keeper ends then. */
+bool stack_idle(const struct stack *s);
+
+int stack_add_route(struct stack *s, const struct addr *prefix, u8 prefix_len, const struct addr *gateway, u32 ifindex, u32 metric);
+
+#endif
