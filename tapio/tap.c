@@ -14,6 +14,7 @@
 #include <linux/if_tun.h>
 #include <linux/virtio_net.h>
 #include <net/if.h>
+#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
@@ -196,28 +197,90 @@ static int tap_attach(struct tapio *dev, bool existed, char *why, size_t why_siz
 	return 0;
 }
 
-int tap_open(struct tapio *dev, const char *name, char *why, size_t why_size)
+/*
+ * Moves this thread into the network namespace called name (of ip-netns(8), or a path). Returns a
+ * descriptor of the one it was in, for tap_leave.
+ */
+static int tap_enter(const char *name, char *why, size_t why_size)
 {
+	char path[TAPIO_NAME_MAX + 16];
+	int old, new, ret;
+
+	snprintf(path, sizeof(path), "%s%s", name[0] == '/' ? "" : "/run/netns/", name);
+	new = (int)sys_call(SYS_openat, AT_FDCWD, SYS_ARG(path), O_RDONLY | O_CLOEXEC, 0, 0);
+	old = (int)sys_call(SYS_openat, AT_FDCWD, SYS_ARG("/proc/thread-self/ns/net"),
+		O_RDONLY | O_CLOEXEC, 0, 0);
+	ret = new < 0 ? new : old;
+	if (ret >= 0)
+		ret = (int)sys_call(SYS_setns, new, CLONE_NEWNET, 0, 0, 0);
+	if (new >= 0)
+		sys_call(SYS_close, new, 0, 0, 0, 0);
+	if (ret >= 0)
+		return old;
+	if (old >= 0)
+		sys_call(SYS_close, old, 0, 0, 0, 0);
+	snprintf(why, why_size, "cannot enter the network namespace %s: %s", path, strerror(-ret));
+	return ret;
+}
+
+static int tap_leave(int old)
+{
+	int ret = (int)sys_call(SYS_setns, old, CLONE_NEWNET, 0, 0, 0);
+
+	sys_call(SYS_close, old, 0, 0, 0, 0);
+	return ret;
+}
+
+/*
+ * Opens the device node and a socket for interface ioctls in the namespace given, or in our own if
+ * it is NULL: both keep belonging to the namespace they were opened in.
+ */
+static int tap_open_pair(struct tapio *dev, int *sock, const char *ns, char *why, size_t why_size)
+{
+	int old = ns ? tap_enter(ns, why, why_size) : -1;
+	int ret = 0;
+
+	if (ns && old < 0)
+		return old;
+	dev->fd = tap_open_node(why, why_size);
+	*sock = (int)sys_call(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, 0, 0);
+	if (ns)
+		ret = tap_leave(old);
+	if (ret < 0)
+		snprintf(why, why_size, "cannot leave the network namespace %s: %s", ns,
+			strerror(-ret));
+	return dev->fd < 0 ? dev->fd : ret;
+}
+
+int tap_open(struct tapio *dev, const char *spec, char *why, size_t why_size)
+{
+	const char *at = strchr(spec, '@');
+	size_t len = at ? (size_t)(at - spec) : strlen(spec);
 	struct ifreq ifr;
 	bool existed;
-	int sock, ret;
+	int sock = -1, ret;
 
-	if (!tap_name_ok(name)) {
+	if (len < sizeof(dev->name))
+		memcpy(dev->name, spec, len);
+	dev->name[MIN(len, sizeof(dev->name) - 1)] = '\0';
+	if (len >= IFNAMSIZ || !tap_name_ok(dev->name)) {
 		snprintf(why, why_size,
-			"`%s` is no interface name: one has 1 to %d characters and no '/', '%%', "
+			"`%.*s` is no interface name: one has 1 to %d characters and no '/', '%%', "
 			"':' or space",
-			name, IFNAMSIZ - 1);
-		return strlen(name) >= IFNAMSIZ ? -ENAMETOOLONG : -EINVAL;
+			(int)len, spec, IFNAMSIZ - 1);
+		return len >= IFNAMSIZ ? -ENAMETOOLONG : -EINVAL;
 	}
-	memcpy(dev->name, name, strlen(name) + 1);
+	if (at && (at[1] == '\0' || strlen(at) > TAPIO_NAME_MAX)) {
+		snprintf(why, why_size, "`%s`: behind the @ stands no network namespace", spec);
+		return -EINVAL;
+	}
 	dev->mtu = 1500;
-	dev->fd = tap_open_node(why, why_size);
-	if (dev->fd < 0)
-		return dev->fd;
-	sock = (int)sys_call(SYS_socket, AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0, 0, 0);
-	tap_fill(&ifr, name);
-	existed = sock >= 0 && tap_ioctl(sock, SIOCGIFFLAGS, &ifr) == 0;
-	ret = tap_attach(dev, existed, why, why_size);
+	ret = tap_open_pair(dev, &sock, at ? at + 1 : NULL, why, why_size);
+	if (ret == 0) {
+		tap_fill(&ifr, dev->name);
+		existed = sock >= 0 && tap_ioctl(sock, SIOCGIFFLAGS, &ifr) == 0;
+		ret = tap_attach(dev, existed, why, why_size);
+	}
 	if (ret == 0) {
 		tap_configure(dev, sock, !existed);
 		tap_choose_mac(dev);

@@ -4,8 +4,8 @@
 
 #include "tapio/tapio.h"
 
-/* As tapio_open, for the TAP called name. */
-int tap_open(struct tapio *dev, const char *name, char *why, size_t why_size);
+/* As tapio_open, for the TAP called NAME or NAME@NAMESPACE. */
+int tap_open(struct tapio *dev, const char *spec, char *why, size_t why_size);
 
 /*
  * Restricts what the frames that the device delivers may need of us (DEVICE_*): the kernel segments
