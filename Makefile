@@ -53,8 +53,9 @@ $(BUILD)/libtapio.a: $(call obj,$(tapio_src))
 	rm -f $@ && $(AR) rcs $@ $^
 $(BUILD)/libtest.a: $(call obj,$(lib_src))
 	rm -f $@ && $(AR) rcs $@ $^
-# The shim's objects beside its entry points, for the ustack command and unit tests.
-$(BUILD)/libpreload.a: $(call obj,$(preload_src))
+# The shim's objects beside its entry points, for the ustack command and unit tests. What defines a name of libc is left out
+# (preload/*exports*.c): in a static link it would take libc's place.
+$(BUILD)/libpreload.a: $(call obj,$(filter-out preload/%exports.c preload/exports%,$(preload_src)))
 	rm -f $@ && $(AR) rcs $@ $^
 
 $(BUILD)/libustack.so: $(call obj,$(preload_src)) $(BUILD)/libtapio.a $(BUILD)/libstack.a preload/exports.map
@@ -65,9 +66,9 @@ $(BUILD)/ustack: $(call obj,$(tools_src)) $(BUILD)/libpreload.a $(BUILD)/libtapi
 	$(CC) $(LDFLAGS) -o $@ $^ -Wl,-Bstatic -lcares -Wl,-Bdynamic -lpthread -ldl
 
 check_libs = -lcheck -lsubunit -lrt -lm -lpthread
-$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/libtest.a $(BUILD)/libtapio.a $(BUILD)/libstack.a
+$(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/libtest.a $(BUILD)/libpreload.a $(BUILD)/libtapio.a $(BUILD)/libstack.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(check_libs) -ldl
+	$(CC) $(LDFLAGS) -o $@ $^ $(check_libs) -Wl,-Bstatic -lcares -Wl,-Bdynamic -ldl
 $(engine_bin): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libtest.a $(BUILD)/libtapio.a $(BUILD)/libstack.a
 	@mkdir -p $(@D)
 	$(CC) $(LDFLAGS) -o $@ $^ $(check_libs) -ldl

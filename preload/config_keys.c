@@ -1,0 +1,106 @@
+/*
+ * The table of configuration keys.
+ *
+ * One row a key serves the ini file, the environment, the command line, `ustack run --help` and
+ * CONFIG.md. Tunables carry the names, units and mainline defaults of the kernel's sysctls.
+ */
+#include "preload/config.h"
+
+#define UNLIMITED  0, 0
+#define OFF(m)	   (u16) offsetof(struct config, m)
+#define TEXT(m)	   OFF(m), sizeof(((struct config *)0)->m), UNLIMITED
+#define LIST(m, n) OFF(m), n, UNLIMITED
+#define ONE(m)	   OFF(m), 1
+#define SYSCTL(prefix, m, n, min, max, form, initial, help)                                        \
+	{                                                                                          \
+		prefix #m, CONFIG_NUMBER, OFF(sysctl.m), n, min, max, form, initial, help          \
+	}
+
+const struct config_key config_keys[] = {
+	{"config", CONFIG_PATH, 0, 0, UNLIMITED, "PATH", NULL,
+		"ini file to read; default the first there is of $XDG_CONFIG_HOME/ustack.ini, "
+		"$HOME/.config/ustack.ini, /etc/ustack.ini"},
+	{"device", CONFIG_STRING, TEXT(device), "[KIND:]NAME", "tap0",
+		"the frame device: a TAP by its name (tap0, tap:tap0), null:, loop:"},
+	{"address", CONFIG_ADDRESSES, LIST(address, CONFIG_LIST_MAX), "ADDRESS/PREFIX,...",
+		"10.0.0.2/24", "the stack's own addresses"},
+	{"gateway", CONFIG_HOSTS, LIST(gateway, 2), "ADDRESS|none", NULL,
+		"the default gateway; default the first address of the first network (10.0.0.1)"},
+	{"route", CONFIG_ROUTES, LIST(route, CONFIG_LIST_MAX), "NETWORK [via ADDRESS],...", NULL,
+		"further routes; without via the network is on the link"},
+	{"dns", CONFIG_SERVERS, LIST(dns, 8), "ADDRESS[:PORT],...", NULL,
+		"name servers; default those of /etc/resolv.conf"},
+	{"mac", CONFIG_MAC, OFF(mac), 6, UNLIMITED, "xx:xx:xx:xx:xx:xx", NULL,
+		"the stack's Ethernet address; default one made from the device"},
+	{"mtu", CONFIG_NUMBER, ONE(mtu), 68, 65535, "BYTES", NULL, "default the device's"},
+	{"name", CONFIG_STRING, TEXT(name), "NAME", NULL,
+		"the host's name: programs of one user with the same name share one host; default "
+		"the device"},
+	{"bypass", CONFIG_RULES, LIST(bypass, CONFIG_LIST_MAX), "NETWORK[:PORT]|*:PORT,...", NULL,
+		"addresses and ports that go to the kernel"},
+	{"fallback", CONFIG_CHOICE, ONE(fallback), UNLIMITED, "none|kernel", "none",
+		"what serves sockets when the stack can't start: none (ENETDOWN) or the kernel"},
+	{"loopback", CONFIG_CHOICE, ONE(loopback), UNLIMITED, "stack|kernel", "stack",
+		"who serves 127.0.0.0/8"},
+	{"spin", CONFIG_NUMBER, ONE(spin_us), 0, 1000000, "MICROSECONDS", "0",
+		"how long a waiting thread polls before it sleeps"},
+	{"off", CONFIG_BOOL, ONE(off), UNLIMITED, "0|1", "0", "1 sends everything to the kernel"},
+	{"log", CONFIG_STRING, TEXT(log), "PROTOCOL[:LEVEL],...", NULL,
+		"what to log, as in tcp,arp:debug"},
+	{"log_file", CONFIG_STRING, TEXT(log_file), "PATH", NULL,
+		"where the log goes; default stderr"},
+	{"pcap", CONFIG_STRING, TEXT(pcap), "PATH", NULL, "capture every frame to this file"},
+	{"pcap_filter", CONFIG_STRING, TEXT(pcap_filter), "EXPRESSION", NULL,
+		"capture only what this expression (pcap-filter(7)) matches"},
+	{"sysctl", CONFIG_SYSCTLS, 0, 0, UNLIMITED, "NAME=VALUE,...", NULL,
+		"tunables, by the names below"},
+
+	SYSCTL("net.ipv4.", tcp_rmem, 3, 1, INT32_MAX, "MIN DEFAULT MAX", "4096 131072 6291456",
+		"receive buffer of a TCP socket, in bytes"),
+	SYSCTL("net.ipv4.", tcp_wmem, 3, 1, INT32_MAX, "MIN DEFAULT MAX", "4096 16384 4194304",
+		"send buffer of a TCP socket, in bytes"),
+	{"net.ipv4.tcp_congestion_control", CONFIG_CHOICE, ONE(sysctl.tcp_congestion_control),
+		UNLIMITED, "reno", "reno", "congestion control of a new TCP socket"},
+	SYSCTL("net.ipv4.", tcp_sack, 1, 0, 1, "0|1", "1", "selective acknowledgements (RFC 2018)"),
+	SYSCTL("net.ipv4.", tcp_timestamps, 1, 0, 2, "0|1|2", "1",
+		"timestamps (RFC 7323): off, on with a random offset, on without"),
+	SYSCTL("net.ipv4.", tcp_window_scaling, 1, 0, 1, "0|1", "1", "window scaling (RFC 7323)"),
+	SYSCTL("net.ipv4.", tcp_syn_retries, 1, 1, 127, "COUNT", "6", "retransmissions of a SYN"),
+	SYSCTL("net.ipv4.", tcp_synack_retries, 1, 0, 255, "COUNT", "5",
+		"retransmissions of a SYN-ACK"),
+	SYSCTL("net.ipv4.", tcp_retries1, 1, 0, 255, "COUNT", "3",
+		"retransmissions after which the path is doubted"),
+	SYSCTL("net.ipv4.", tcp_retries2, 1, 0, 255, "COUNT", "15",
+		"retransmissions after which a connection is given up"),
+	SYSCTL("net.ipv4.", tcp_fin_timeout, 1, 0, INT32_MAX, "SECONDS", "60",
+		"how long an orphaned connection stays in FIN-WAIT-2"),
+	SYSCTL("net.ipv4.", tcp_keepalive_time, 1, 1, 2147483, "SECONDS", "7200",
+		"idle time before the first keepalive probe"),
+	SYSCTL("net.ipv4.", tcp_keepalive_intvl, 1, 1, 2147483, "SECONDS", "75", "between probes"),
+	SYSCTL("net.ipv4.", tcp_keepalive_probes, 1, 0, 255, "COUNT", "9",
+		"unanswered probes after which a connection is given up"),
+	SYSCTL("net.core.", somaxconn, 1, 0, INT32_MAX, "COUNT", "4096",
+		"the longest backlog of listen(2)"),
+	SYSCTL("net.core.", rmem_default, 1, 2304, INT32_MAX, "BYTES", "212992",
+		"receive buffer of other sockets"),
+	SYSCTL("net.core.", rmem_max, 1, 2304, INT32_MAX, "BYTES", "212992",
+		"the most SO_RCVBUF may ask for"),
+	SYSCTL("net.core.", wmem_default, 1, 4608, INT32_MAX, "BYTES", "212992",
+		"send buffer of other sockets"),
+	SYSCTL("net.core.", wmem_max, 1, 4608, INT32_MAX, "BYTES", "212992",
+		"the most SO_SNDBUF may ask for"),
+	SYSCTL("net.ipv4.", ip_local_port_range, 2, 1, 65535, "LOW HIGH", "32768 60999",
+		"ports given to sockets that did not bind one"),
+	SYSCTL("net.ipv4.", ip_default_ttl, 1, 1, 255, "HOPS", "64", "TTL of packets sent"),
+	SYSCTL("net.ipv4.", ipfrag_time, 1, 1, 2147483, "SECONDS", "30",
+		"how long fragments wait for the rest"),
+	SYSCTL("net.ipv4.", icmp_ratelimit, 1, 0, INT32_MAX, "MILLISECONDS", "1000",
+		"shortest time between ICMP errors to one host"),
+	SYSCTL("net.ipv4.", icmp_echo_ignore_broadcasts, 1, 0, 1, "0|1", "1",
+		"leave broadcast pings unanswered"),
+};
+
+const u32 config_key_count = ARRAY_LEN(config_keys);
+
+_Static_assert(ARRAY_LEN(config_keys) <= CONFIG_KEYS_MAX,
+	"struct config has a source and line for each key");
