@@ -51,6 +51,8 @@ struct slot {
 	u32 sleeping;     /* how the owner sleeps: 0 not, 1 futex, 2 in the kernel on its bell */
 	u32 bell;         /* index of the bell claimed, + 1 */
 	u32 owed;         /* a wake-up that has been decided but not yet delivered */
+	u32 interrupted;  /* a signal handler or a cancellation is due: the running wait gives up (wait.c clears it) */
+	u64 thread;       /* pthread_self(), meaningful in process `pid` only */
 	ref waiters;      /* its waiters (struct waiter), so that its death can free them */
 	struct plan plan; /* what the running send or receive holds */
 };
@@ -71,6 +73,15 @@ void host_wake(u32 slot_index);
  * mask: as in ppoll, may be NULL. Returns 1 woken, 2 when descriptors have events (fds[].revents filled), 0 at the deadline, -EINTR.
  */
 int host_sleep(struct slot *slot, u32 seen, struct pollfd *fds, u32 nfds, u64 deadline_ns, const sigset_t *mask);
+
+/*
+ * Makes the wait of a slot's owner give up with -EINTR, now or when it begins: sets `interrupted`, counts `woken` up, wakes the futex or rings
+ * the bell. Async-signal-safe and without the lock: a signal handler calls it for its own thread, pthread_cancel for another one.
+ */
+void host_interrupt(struct slot *slot);
+
+/* The calling thread's slot if it has one already, else NULL. Async-signal-safe. */
+struct slot *slot_mine(void);
 
 /* A non-blocking call found nothing: reads what the device has, once, if nobody else drives. Without the lock. True when something came. */
 bool host_poll_device(void);

@@ -26,7 +26,13 @@ int wait_one(ref sock, u32 events, u64 deadline_ns);
 /* Under the lock, from host_leave: takes every changed socket off the engine's list, wakes its waiters, notifies its epoll items. */
 void wait_dispatch(struct stack *s);
 
-/* Under the lock: a socket's last descriptor in this process goes: its waiters look again (they find EV_NVAL), its epoll items go. */
-void wait_sock_closed(struct stack *s, ref sock);
+/*
+ * Under the lock: the last number of a socket in this process has been closed; its epoll items of this process go. As with the kernel, a call
+ * that still sleeps on it keeps the socket: then true is returned and the caller leaves host_unhold to that call's end; else the caller does it.
+ */
+bool wait_sock_closed(struct stack *s, ref sock);
+
+/* Under the lock: frees what a dead or ended thread's slot left behind in the lists of waiters. */
+void wait_slot_dropped(struct stack *s, struct slot *slot);
 
 #endif
