@@ -355,20 +355,13 @@ static void locate(
 
 static bool on_link(const struct config *config, const struct config_ip *ip)
 {
-	for (u32 i = 0; i < config->address.count; i++) {
-		const struct config_ip *own = &config->address.item[i];
-
-		if (own->family == ip->family &&
-			config_prefix_equal(own->addr, ip->addr, own->prefix_len))
+	for (u32 i = 0; i < config->address.count; i++)
+		if (config_contains(&config->address.item[i], &ip->addr))
 			return true;
-	}
-	for (u32 i = 0; i < config->route.count; i++) {
-		const struct config_route *route = &config->route.item[i];
-
-		if (!route->via.family && route->dest.family == ip->family &&
-			config_prefix_equal(route->dest.addr, ip->addr, route->dest.prefix_len))
+	for (u32 i = 0; i < config->route.count; i++)
+		if (!config->route.item[i].via.addr.family &&
+			config_contains(&config->route.item[i].dest, &ip->addr))
 			return true;
-	}
 	return false;
 }
 
@@ -376,19 +369,17 @@ static bool on_link(const struct config *config, const struct config_ip *ip)
 static void default_gateway(struct config *config)
 {
 	const struct config_ip *own = &config->address.item[0];
-	struct config_ip ip = *own;
+	struct addr first;
 
 	config->gateway.count = 0;
-	if (!config->address.count || own->family != AF_INET || own->prefix_len > 30)
+	if (own->addr.family != FAMILY_INET || own->prefix_len > 30)
 		return;
-	for (u32 i = own->prefix_len; i < 32; i++)
-		ip.addr[i / 8] &= (u8) ~(0x80 >> i % 8);
-	ip.addr[3] |= 1;
-	ip.prefix_len = 32;
+	first = addr_v4((addr_get4(&own->addr) & ~(UINT32_MAX >> own->prefix_len)) | 1);
 	for (u32 i = 0; i < config->address.count; i++)
-		if (!memcmp(config->address.item[i].addr, ip.addr, sizeof(ip.addr)))
+		if (addr_equal(&config->address.item[i].addr, &first))
 			return;
-	config->gateway.item[config->gateway.count++] = ip;
+	config->gateway.item[config->gateway.count++] =
+		(struct config_ip){.addr = first, .prefix_len = 32};
 }
 
 int config_finish(struct config *config, char *why, size_t why_size)
@@ -416,12 +407,12 @@ int config_finish(struct config *config, char *why, size_t why_size)
 			return config_say(&reason, no_network, NULL);
 		}
 	if (config->gateway.count > 1 &&
-		config->gateway.item[0].family == config->gateway.item[1].family) {
+		config->gateway.item[0].addr.family == config->gateway.item[1].addr.family) {
 		locate(config, gateway, &reason);
 		return config_say(&reason, "more than one of a family", NULL);
 	}
 	for (u32 i = 0; i < config->route.count; i++)
-		if (config->route.item[i].via.family &&
+		if (config->route.item[i].via.addr.family &&
 			!on_link(config, &config->route.item[i].via)) {
 			locate(config, route, &reason);
 			return config_say(&reason, no_network, NULL);
@@ -446,34 +437,32 @@ int config_load(struct config *config, char *const *env, char *why, size_t why_s
 
 bool config_bypasses(const struct config *config, const struct sockaddr *addr, socklen_t len)
 {
-	struct config_ip ip = {0};
+	struct addr a = {0};
+	u16 port;
 
 	if (len >= sizeof(struct sockaddr_in) && addr->sa_family == AF_INET) {
 		struct sockaddr_in in;
 
 		memcpy(&in, addr, sizeof(in));
-		memcpy(ip.addr, &in.sin_addr, 4);
-		ip.port = ntohs(in.sin_port);
+		a = addr_v4(ntohl(in.sin_addr.s_addr));
+		port = ntohs(in.sin_port);
 	} else if (len >= sizeof(struct sockaddr_in6) && addr->sa_family == AF_INET6) {
 		struct sockaddr_in6 in6;
 
 		memcpy(&in6, addr, sizeof(in6));
-		memcpy(ip.addr, &in6.sin6_addr, 16);
-		ip.port = ntohs(in6.sin6_port);
+		a.family = FAMILY_INET6;
+		memcpy(a.b, &in6.sin6_addr, 16);
+		port = ntohs(in6.sin6_port);
 	} else {
 		return false;
 	}
-	ip.family = (u8)addr->sa_family;
-	if (config->loopback == CONFIG_LOOPBACK_KERNEL && ip.family == AF_INET && ip.addr[0] == 127)
+	if (config->loopback == CONFIG_LOOPBACK_KERNEL && addr_is_loopback(&a))
 		return true;
 	for (u32 i = 0; i < config->bypass.count; i++) {
 		const struct config_ip *rule = &config->bypass.item[i];
 
-		if (rule->port && rule->port != ip.port)
-			continue;
-		if (!rule->family ||
-			(rule->family == ip.family &&
-				config_prefix_equal(rule->addr, ip.addr, rule->prefix_len)))
+		if ((!rule->port || rule->port == port) &&
+			(!rule->addr.family || config_contains(rule, &a)))
 			return true;
 	}
 	return false;

@@ -11,7 +11,7 @@
 
 #include <sys/socket.h>
 
-#include "stack/types.h"
+#include "stack/stack.h"
 
 #define CONFIG_LIST_MAX	  32
 #define CONFIG_TEXT_MAX	  256 /* strings, with their NUL */
@@ -21,10 +21,9 @@
 
 /* An address, a network or a rule: which parts mean something is the key's affair. */
 struct config_ip {
-	u8 family;     /* AF_INET or AF_INET6; 0 any address (rules), or nothing here */
-	u8 prefix_len; /* in bits */
-	u16 port;      /* host order, 0 any or the usual one */
-	u8 addr[16];   /* network order, an IPv4 address in the first four bytes */
+	struct addr addr; /* family 0: any address (rules), or nothing here */
+	u16 port;	  /* host order, 0 any or the usual one */
+	u8 prefix_len;	  /* in bits of its family */
 };
 
 struct config_list {
@@ -34,7 +33,7 @@ struct config_list {
 
 struct config_route {
 	struct config_ip dest;
-	struct config_ip via; /* family 0: on the link */
+	struct config_ip via; /* addr.family 0: on the link */
 };
 
 struct config_routes {
@@ -44,36 +43,6 @@ struct config_routes {
 
 enum config_fallback { CONFIG_FALLBACK_NONE, CONFIG_FALLBACK_KERNEL };
 enum config_loopback { CONFIG_LOOPBACK_STACK, CONFIG_LOOPBACK_KERNEL };
-enum config_congestion { CONFIG_CONGESTION_RENO };
-
-/* The kernel's sysctls in the kernel's units; [3] is min, default, max and [2] low, high. */
-struct config_sysctl {
-	u32 tcp_rmem[3];
-	u32 tcp_wmem[3];
-	u32 tcp_congestion_control; /* enum config_congestion */
-	u32 tcp_sack;
-	u32 tcp_timestamps;
-	u32 tcp_window_scaling;
-	u32 tcp_syn_retries;
-	u32 tcp_synack_retries;
-	u32 tcp_retries1;
-	u32 tcp_retries2;
-	u32 tcp_fin_timeout;	  /* seconds */
-	u32 tcp_keepalive_time;	  /* seconds */
-	u32 tcp_keepalive_intvl;  /* seconds */
-	u32 tcp_keepalive_probes; /* probes */
-	u32 somaxconn;
-	u32 rmem_default;
-	u32 rmem_max;
-	u32 wmem_default;
-	u32 wmem_max;
-	u32 ip_local_port_range[2];
-	u32 ip_default_ttl;
-	u32 ipfrag_time;    /* seconds */
-	u32 icmp_ratelimit; /* milliseconds */
-	u32 icmp_echo_ignore_broadcasts;
-};
-
 enum config_source { CONFIG_DEFAULT, CONFIG_FILE, CONFIG_ENVIRONMENT, CONFIG_COMMAND_LINE };
 
 struct config {
@@ -94,7 +63,7 @@ struct config {
 	char log_file[CONFIG_TEXT_MAX];
 	char pcap[CONFIG_TEXT_MAX];
 	char pcap_filter[CONFIG_TEXT_MAX];
-	struct config_sysctl sysctl;
+	struct stack_tunables sysctl;
 
 	char file[CONFIG_TEXT_MAX]; /* the ini file that was read, or empty */
 	u8 source[CONFIG_KEYS_MAX]; /* enum config_source, by the key's index */
@@ -126,6 +95,7 @@ struct config_key {
 	u8 type;	     /* enum config_type */
 	u16 offset;	     /* of its member in struct config */
 	u16 size;	     /* bytes of a string, entries of a list, count of numbers */
+	u8 width;	     /* bytes of a number in its struct */
 	u32 min, max;	     /* of a number */
 	const char *form;    /* how a value looks, for help */
 	const char *initial; /* the default as a value, or NULL */

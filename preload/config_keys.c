@@ -8,16 +8,23 @@
 
 #define UNLIMITED  0, 0
 #define OFF(m)	   (u16) offsetof(struct config, m)
-#define TEXT(m)	   OFF(m), sizeof(((struct config *)0)->m), UNLIMITED
-#define LIST(m, n) OFF(m), n, UNLIMITED
-#define ONE(m)	   OFF(m), 1
-#define SYSCTL(prefix, m, n, min, max, form, initial, help)                                        \
+#define WIDTH(m)   sizeof(((struct config *)0)->m)
+#define TEXT(m)	   OFF(m), WIDTH(m), 1, UNLIMITED
+#define LIST(m, n) OFF(m), n, 0, UNLIMITED
+#define ONE(m)	   OFF(m), 1, WIDTH(m)
+#define NONE	   0, 0, 0, UNLIMITED
+#define SYSCTL(prefix, member, min, max, form, initial, help)                                      \
 	{                                                                                          \
-		prefix #m, CONFIG_NUMBER, OFF(sysctl.m), n, min, max, form, initial, help          \
+		prefix #member, CONFIG_NUMBER, ONE(sysctl.member), min, max, form, initial, help   \
+	}
+/* Where the member's name has its unit, or is several. */
+#define SYSCTL_AS(name, member, n, width, min, max, form, initial, help)                           \
+	{                                                                                          \
+		name, CONFIG_NUMBER, OFF(sysctl.member), n, width, min, max, form, initial, help   \
 	}
 
 const struct config_key config_keys[] = {
-	{"config", CONFIG_PATH, 0, 0, UNLIMITED, "PATH", NULL,
+	{"config", CONFIG_PATH, NONE, "PATH", NULL,
 		"ini file to read; default the first there is of $XDG_CONFIG_HOME/ustack.ini, "
 		"$HOME/.config/ustack.ini, /etc/ustack.ini"},
 	{"device", CONFIG_STRING, TEXT(device), "[KIND:]NAME", "tap0",
@@ -30,7 +37,7 @@ const struct config_key config_keys[] = {
 		"further routes; without via the network is on the link"},
 	{"dns", CONFIG_SERVERS, LIST(dns, 8), "ADDRESS[:PORT],...", NULL,
 		"name servers; default those of /etc/resolv.conf"},
-	{"mac", CONFIG_MAC, OFF(mac), 6, UNLIMITED, "xx:xx:xx:xx:xx:xx", NULL,
+	{"mac", CONFIG_MAC, OFF(mac), 6, 1, UNLIMITED, "xx:xx:xx:xx:xx:xx", NULL,
 		"the stack's Ethernet address; default one made from the device"},
 	{"mtu", CONFIG_NUMBER, ONE(mtu), 68, 65535, "BYTES", NULL, "default the device's"},
 	{"name", CONFIG_STRING, TEXT(name), "NAME", NULL,
@@ -52,55 +59,76 @@ const struct config_key config_keys[] = {
 	{"pcap", CONFIG_STRING, TEXT(pcap), "PATH", NULL, "capture every frame to this file"},
 	{"pcap_filter", CONFIG_STRING, TEXT(pcap_filter), "EXPRESSION", NULL,
 		"capture only what this expression (pcap-filter(7)) matches"},
-	{"sysctl", CONFIG_SYSCTLS, 0, 0, UNLIMITED, "NAME=VALUE,...", NULL,
-		"tunables, by the names below"},
+	{"sysctl", CONFIG_SYSCTLS, NONE, "NAME=VALUE,...", NULL, "tunables, by the names below"},
 
-	SYSCTL("net.ipv4.", tcp_rmem, 3, 1, INT32_MAX, "MIN DEFAULT MAX", "4096 131072 6291456",
-		"receive buffer of a TCP socket, in bytes"),
-	SYSCTL("net.ipv4.", tcp_wmem, 3, 1, INT32_MAX, "MIN DEFAULT MAX", "4096 16384 4194304",
-		"send buffer of a TCP socket, in bytes"),
+	SYSCTL_AS("net.ipv4.tcp_rmem", tcp_rmem, 3, 4, 1, INT32_MAX, "MIN DEFAULT MAX",
+		"4096 131072 6291456", "receive buffer of a TCP socket, in bytes"),
+	SYSCTL_AS("net.ipv4.tcp_wmem", tcp_wmem, 3, 4, 1, INT32_MAX, "MIN DEFAULT MAX",
+		"4096 16384 4194304", "send buffer of a TCP socket, in bytes"),
 	{"net.ipv4.tcp_congestion_control", CONFIG_CHOICE, ONE(sysctl.tcp_congestion_control),
 		UNLIMITED, "reno", "reno", "congestion control of a new TCP socket"},
-	SYSCTL("net.ipv4.", tcp_sack, 1, 0, 1, "0|1", "1", "selective acknowledgements (RFC 2018)"),
-	SYSCTL("net.ipv4.", tcp_timestamps, 1, 0, 2, "0|1|2", "1",
+	SYSCTL("net.ipv4.", tcp_sack, 0, 1, "0|1", "1", "selective acknowledgements (RFC 2018)"),
+	SYSCTL("net.ipv4.", tcp_timestamps, 0, 2, "0|1|2", "1",
 		"timestamps (RFC 7323): off, on with a random offset, on without"),
-	SYSCTL("net.ipv4.", tcp_window_scaling, 1, 0, 1, "0|1", "1", "window scaling (RFC 7323)"),
-	SYSCTL("net.ipv4.", tcp_syn_retries, 1, 1, 127, "COUNT", "6", "retransmissions of a SYN"),
-	SYSCTL("net.ipv4.", tcp_synack_retries, 1, 0, 255, "COUNT", "5",
+	SYSCTL("net.ipv4.", tcp_window_scaling, 0, 1, "0|1", "1", "window scaling (RFC 7323)"),
+	SYSCTL("net.ipv4.", tcp_slow_start_after_idle, 0, 1, "0|1", "1",
+		"start slowly again after an idle time"),
+	SYSCTL("net.ipv4.", tcp_syn_retries, 1, 127, "COUNT", "6", "retransmissions of a SYN"),
+	SYSCTL("net.ipv4.", tcp_synack_retries, 0, 255, "COUNT", "5",
 		"retransmissions of a SYN-ACK"),
-	SYSCTL("net.ipv4.", tcp_retries1, 1, 0, 255, "COUNT", "3",
+	SYSCTL("net.ipv4.", tcp_retries1, 0, 255, "COUNT", "3",
 		"retransmissions after which the path is doubted"),
-	SYSCTL("net.ipv4.", tcp_retries2, 1, 0, 255, "COUNT", "15",
+	SYSCTL("net.ipv4.", tcp_retries2, 0, 255, "COUNT", "15",
 		"retransmissions after which a connection is given up"),
-	SYSCTL("net.ipv4.", tcp_fin_timeout, 1, 0, INT32_MAX, "SECONDS", "60",
-		"how long an orphaned connection stays in FIN-WAIT-2"),
-	SYSCTL("net.ipv4.", tcp_keepalive_time, 1, 1, 2147483, "SECONDS", "7200",
-		"idle time before the first keepalive probe"),
-	SYSCTL("net.ipv4.", tcp_keepalive_intvl, 1, 1, 2147483, "SECONDS", "75", "between probes"),
-	SYSCTL("net.ipv4.", tcp_keepalive_probes, 1, 0, 255, "COUNT", "9",
+	SYSCTL_AS("net.ipv4.tcp_fin_timeout", tcp_fin_timeout_s, 1, 4, 0, INT32_MAX, "SECONDS",
+		"60", "how long an orphaned connection stays in FIN-WAIT-2"),
+	SYSCTL_AS("net.ipv4.tcp_keepalive_time", tcp_keepalive_time_s, 1, 4, 1, 2147483, "SECONDS",
+		"7200", "idle time before the first keepalive probe"),
+	SYSCTL_AS("net.ipv4.tcp_keepalive_intvl", tcp_keepalive_intvl_s, 1, 4, 1, 2147483,
+		"SECONDS", "75", "time between keepalive probes"),
+	SYSCTL("net.ipv4.", tcp_keepalive_probes, 0, 255, "COUNT", "9",
 		"unanswered probes after which a connection is given up"),
-	SYSCTL("net.core.", somaxconn, 1, 0, INT32_MAX, "COUNT", "4096",
+	SYSCTL("net.ipv4.", tcp_max_syn_backlog, 1, INT32_MAX, "COUNT", "4096",
+		"half-open connections of one listener"),
+	SYSCTL("net.ipv4.", tcp_abort_on_overflow, 0, 1, "0|1", "0",
+		"reset connections that a full backlog can't take"),
+	SYSCTL("net.ipv4.", tcp_rfc1337, 0, 1, "0|1", "0", "ignore RST in TIME-WAIT (RFC 1337)"),
+	SYSCTL("net.ipv4.", tcp_max_orphans, 0, INT32_MAX, "COUNT", "65536",
+		"connections that no program holds any more"),
+	SYSCTL("net.ipv4.", tcp_max_tw_buckets, 0, INT32_MAX, "COUNT", "65536",
+		"connections in TIME-WAIT"),
+	SYSCTL("net.core.", somaxconn, 0, INT32_MAX, "COUNT", "4096",
 		"the longest backlog of listen(2)"),
-	SYSCTL("net.core.", rmem_default, 1, 2304, INT32_MAX, "BYTES", "212992",
-		"receive buffer of other sockets"),
-	SYSCTL("net.core.", rmem_max, 1, 2304, INT32_MAX, "BYTES", "212992",
+	SYSCTL("net.core.", rmem_default, 2304, INT32_MAX, "BYTES", "212992",
+		"receive buffer of sockets other than TCP"),
+	SYSCTL("net.core.", rmem_max, 2304, INT32_MAX, "BYTES", "212992",
 		"the most SO_RCVBUF may ask for"),
-	SYSCTL("net.core.", wmem_default, 1, 4608, INT32_MAX, "BYTES", "212992",
-		"send buffer of other sockets"),
-	SYSCTL("net.core.", wmem_max, 1, 4608, INT32_MAX, "BYTES", "212992",
+	SYSCTL("net.core.", wmem_default, 4608, INT32_MAX, "BYTES", "212992",
+		"send buffer of sockets other than TCP"),
+	SYSCTL("net.core.", wmem_max, 4608, INT32_MAX, "BYTES", "212992",
 		"the most SO_SNDBUF may ask for"),
-	SYSCTL("net.ipv4.", ip_local_port_range, 2, 1, 65535, "LOW HIGH", "32768 60999",
-		"ports given to sockets that did not bind one"),
-	SYSCTL("net.ipv4.", ip_default_ttl, 1, 1, 255, "HOPS", "64", "TTL of packets sent"),
-	SYSCTL("net.ipv4.", ipfrag_time, 1, 1, 2147483, "SECONDS", "30",
+	SYSCTL_AS("net.ipv4.ip_local_port_range", port_low, 2, 2, 1, 65535, "LOW HIGH",
+		"32768 60999", "ports given to sockets that did not bind one"),
+	SYSCTL("net.ipv4.", ip_default_ttl, 1, 255, "HOPS", "64", "TTL of packets sent"),
+	SYSCTL_AS("net.ipv4.ipfrag_time", ipfrag_time_s, 1, 4, 1, 2147483, "SECONDS", "30",
 		"how long fragments wait for the rest"),
-	SYSCTL("net.ipv4.", icmp_ratelimit, 1, 0, INT32_MAX, "MILLISECONDS", "1000",
-		"shortest time between ICMP errors to one host"),
-	SYSCTL("net.ipv4.", icmp_echo_ignore_broadcasts, 1, 0, 1, "0|1", "1",
+	SYSCTL("net.ipv4.", ipfrag_high_thresh, 0, INT32_MAX, "BYTES", "4194304",
+		"memory for incomplete datagrams"),
+	SYSCTL_AS("net.ipv4.icmp_ratelimit", icmp_ratelimit_ms, 1, 4, 0, INT32_MAX, "MILLISECONDS",
+		"1000", "shortest time between ICMP errors to one host"),
+	SYSCTL("net.ipv4.", icmp_echo_ignore_all, 0, 1, "0|1", "0", "leave pings unanswered"),
+	SYSCTL("net.ipv4.", icmp_echo_ignore_broadcasts, 0, 1, "0|1", "1",
 		"leave broadcast pings unanswered"),
+	SYSCTL_AS("net.ipv4.neigh.default.gc_thresh3", arp_table_max, 1, 4, 1, INT32_MAX, "COUNT",
+		"1024", "neighbours remembered at most"),
+	SYSCTL_AS("net.ipv4.neigh.default.unres_qlen", arp_queue_max, 1, 4, 0, INT32_MAX, "PACKETS",
+		"101", "packets that wait for one neighbour's address"),
 };
 
 const u32 config_key_count = ARRAY_LEN(config_keys);
 
 _Static_assert(ARRAY_LEN(config_keys) <= CONFIG_KEYS_MAX,
 	"struct config has a source and line for each key");
+_Static_assert(
+	offsetof(struct stack_tunables, port_high) == offsetof(struct stack_tunables, port_low) + 2,
+	"ip_local_port_range stores both");

@@ -53,13 +53,19 @@ const char *config_decimal(char buf[12], u32 n)
 	return p;
 }
 
-bool config_prefix_equal(const u8 *a, const u8 *b, u32 bits)
+/* An address's prefix length within the 128 bits that hold both families. */
+static u32 prefix_bits(const struct config_ip *network)
 {
-	u32 rest = bits % 8;
+	return network->prefix_len + (network->addr.family == FAMILY_INET ? 96u : 0u);
+}
 
-	if (memcmp(a, b, bits / 8))
+bool config_contains(const struct config_ip *network, const struct addr *addr)
+{
+	u32 bits = prefix_bits(network), rest = bits % 8;
+
+	if (network->addr.family != addr->family || memcmp(network->addr.b, addr->b, bits / 8))
 		return false;
-	return !rest || !((a[bits / 8] ^ b[bits / 8]) >> (8 - rest));
+	return !rest || !((network->addr.b[bits / 8] ^ addr->b[bits / 8]) >> (8 - rest));
 }
 
 static struct word trim(const char *at, size_t len)
@@ -118,24 +124,36 @@ static bool number(struct word w, u32 max, u32 *out)
 static bool address(struct word w, struct config_ip *ip)
 {
 	char text[INET6_ADDRSTRLEN];
+	u8 v4[4];
 
 	memset(ip, 0, sizeof(*ip));
 	if (!w.len || w.len >= sizeof(text))
 		return false;
 	memcpy(text, w.at, w.len);
 	text[w.len] = 0;
-	ip->family = memchr(text, ':', w.len) ? AF_INET6 : AF_INET;
-	ip->prefix_len = ip->family == AF_INET ? 32 : 128;
-	return inet_pton(ip->family, text, ip->addr) == 1;
+	if (inet_pton(AF_INET, text, v4) == 1) {
+		ip->addr = addr_v4((u32)v4[0] << 24 | (u32)v4[1] << 16 | (u32)v4[2] << 8 | v4[3]);
+		ip->prefix_len = 32;
+		return true;
+	}
+	ip->addr.family = FAMILY_INET6;
+	ip->prefix_len = 128;
+	return inet_pton(AF_INET6, text, ip->addr.b) == 1;
+}
+
+/* Addresses that no interface can have: this network, multicast and beyond. */
+static bool is_no_host(const struct addr *a)
+{
+	return addr_get4(a) >> 24 == 0 || addr_get4(a) >> 24 >= 224;
 }
 
 static int host(struct word w, struct config_ip *ip, struct config_why *why)
 {
 	if (!address(w, ip))
 		return bad(why, w, "is not an address");
-	if (ip->family != AF_INET)
+	if (ip->addr.family != FAMILY_INET)
 		return bad(why, w, "is an IPv6 address, and the stack has IPv4 only");
-	if (ip->addr[0] == 0 || ip->addr[0] >= 224)
+	if (is_no_host(&ip->addr))
 		return bad(why, w, "is not a host's address");
 	return 0;
 }
@@ -149,7 +167,7 @@ static int network(struct word w, struct config_ip *ip, bool *has_prefix, struct
 
 	if (!address((struct word){w.at, len}, ip))
 		return bad(why, w, "is not an address or network");
-	if (ip->family != AF_INET)
+	if (ip->addr.family != FAMILY_INET)
 		return bad(why, w, "is an IPv6 address, and the stack has IPv4 only");
 	*has_prefix = slash;
 	if (!slash)
@@ -163,10 +181,8 @@ static int network(struct word w, struct config_ip *ip, bool *has_prefix, struct
 /* Bits beyond the prefix: a network with some is a mistake, as `ip route` holds it. */
 static bool has_host_bits(const struct config_ip *ip)
 {
-	u32 bits = ip->family == AF_INET ? 32 : 128;
-
-	for (u32 i = ip->prefix_len; i < bits; i++)
-		if (ip->addr[i / 8] & (0x80 >> i % 8))
+	for (u32 i = prefix_bits(ip); i < 128; i++)
+		if (ip->addr.b[i / 8] & (0x80 >> i % 8))
 			return true;
 	return false;
 }
@@ -181,10 +197,9 @@ static int own_address(struct word w, struct config_ip *ip, struct config_why *w
 		return ret;
 	if (!has_prefix || !ip->prefix_len)
 		return bad(why, w, "needs its network's prefix length, as in 10.0.0.2/24");
-	addr = (u32)ip->addr[0] << 24 | (u32)ip->addr[1] << 16 | (u32)ip->addr[2] << 8 |
-	       ip->addr[3];
+	addr = addr_get4(&ip->addr);
 	mask = (u32)(UINT64_C(0xffffffff) << (32 - ip->prefix_len));
-	if (ip->addr[0] == 0 || ip->addr[0] == 127 || ip->addr[0] >= 224)
+	if (is_no_host(&ip->addr) || addr_is_loopback(&ip->addr))
 		return bad(why, w, "is not a host's address");
 	if (ip->prefix_len < 31 && (!(addr & ~mask) || (addr | mask) == UINT32_MAX))
 		return bad(why, w, "is its network's own or broadcast address");
@@ -245,7 +260,7 @@ static int rule(struct word w, struct config_ip *ip, struct config_why *why)
 		ret = network(w, ip, &has_prefix, why);
 	else if (!port)
 		return bad(why, all, "lacks a network or a port");
-	if (!ret && has_host_bits(ip) && ip->family)
+	if (!ret && ip->addr.family && has_host_bits(ip))
 		return bad(why, all, "has bits set beyond its prefix length");
 	ip->port = port;
 	return ret;
@@ -330,8 +345,17 @@ static int list(struct config *config, const struct config_key *key, const char 
 	return 0;
 }
 
+/* Stores n, which the key's range keeps within width bytes. */
+static void store(char *out, u8 width, u32 n)
+{
+	u8 byte = (u8)n;
+	u16 half = (u16)n;
+
+	memcpy(out, width == 1 ? (void *)&byte : width == 2 ? (void *)&half : (void *)&n, width);
+}
+
 static int numbers(
-	u32 *out, const struct config_key *key, const char *value, struct config_why *why)
+	char *out, const struct config_key *key, const char *value, struct config_why *why)
 {
 	char low[12], high[12];
 	u32 n[3] = {0}, count = 0;
@@ -354,24 +378,27 @@ static int numbers(
 	for (u32 i = 1; i < count; i++)
 		if (n[i] < n[i - 1])
 			return config_say(why, "needs rising numbers: ", key->form, NULL);
-	memcpy(out, n, count * sizeof(n[0]));
+	for (u32 i = 0; i < count; i++)
+		store(out + i * key->width, key->width, n[i]);
 	return 0;
 }
 
-static int choice(u32 *out, const struct config_key *key, const char *value, struct config_why *why)
+static int choice(
+	char *out, const struct config_key *key, const char *value, struct config_why *why)
 {
 	const char *rest = key->form;
 	struct word w;
 
 	for (u32 i = 0; next(&rest, "|", &w); i++)
 		if (is_word(w, value)) {
-			*out = i;
+			store(out, key->width, i);
 			return 0;
 		}
 	return config_say(why, "'", value, "' is not one of ", key->form, NULL);
 }
 
-static int boolean(u32 *out, const char *value, struct config_why *why)
+static int boolean(
+	char *out, const struct config_key *key, const char *value, struct config_why *why)
 {
 	static const char words[2][4][6] = {
 		{"0", "no", "off", "false"}, {"1", "yes", "on", "true"}};
@@ -379,7 +406,7 @@ static int boolean(u32 *out, const char *value, struct config_why *why)
 	for (u32 i = 0; i < 2; i++)
 		for (u32 j = 0; j < 4; j++)
 			if (!strcmp(value, words[i][j])) {
-				*out = i;
+				store(out, key->width, i);
 				return 0;
 			}
 	return config_say(why, "'", value, "' is not 0 or 1", NULL);
@@ -427,17 +454,16 @@ int config_value(struct config *config, const struct config_key *key, const char
 	bool append, struct config_why *why)
 {
 	char *member = (char *)config + key->offset;
-	u32 *word = (u32 *)(void *)member;
 
 	switch (key->type) {
 	case CONFIG_STRING:
 		return string(member, key, value, why);
 	case CONFIG_NUMBER:
-		return numbers(word, key, value, why);
+		return numbers(member, key, value, why);
 	case CONFIG_BOOL:
-		return boolean(word, value, why);
+		return boolean(member, key, value, why);
 	case CONFIG_CHOICE:
-		return choice(word, key, value, why);
+		return choice(member, key, value, why);
 	case CONFIG_MAC:
 		return mac((u8 *)member, value, why);
 	case CONFIG_PATH:

@@ -24,8 +24,8 @@ const char *config_decimal(char buf[12], u32 n);
 int config_value(struct config *config, const struct config_key *key, const char *value,
 	bool append, struct config_why *why);
 
-/* Are the first bits of both the same? */
-bool config_prefix_equal(const u8 *a, const u8 *b, u32 bits);
+/* Is addr in the network? */
+bool config_contains(const struct config_ip *network, const struct addr *addr);
 
 static inline bool config_blank(char c)
 {

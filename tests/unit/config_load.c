@@ -54,10 +54,12 @@ static const char *text_of(const struct config_ip *ip)
 	static unsigned turn;
 	char *out = text[turn++ % 4], addr[INET6_ADDRSTRLEN];
 
-	if (!ip->family)
+	if (!ip->addr.family)
 		strcpy(addr, "*");
 	else
-		inet_ntop(ip->family, ip->addr, addr, sizeof(addr));
+		inet_ntop(ip->addr.family,
+			ip->addr.family == FAMILY_INET ? ip->addr.b + 12 : ip->addr.b, addr,
+			sizeof(addr));
 	snprintf(out, sizeof(text[0]), "%s/%u:%u", addr, ip->prefix_len, ip->port);
 	return out;
 }
@@ -72,7 +74,7 @@ START_TEST(config_defaults_serve_the_common_case)
 	ck_assert_uint_eq(config.gateway.count, 1);
 	ck_assert_str_eq(text_of(&config.gateway.item[0]), "10.0.0.1/32:0");
 	ck_assert_uint_eq(config.sysctl.tcp_rmem[2], 6291456);
-	ck_assert_uint_eq(config.sysctl.ip_local_port_range[1], 60999);
+	ck_assert_uint_eq(config.sysctl.port_high, 60999);
 	ck_assert_uint_eq(config.sysctl.tcp_retries2, 15);
 	ck_assert_uint_eq(config.off, 0);
 	ck_assert_uint_eq(config.fallback, CONFIG_FALLBACK_NONE);
@@ -105,7 +107,7 @@ START_TEST(config_file_sets_every_kind_of_key)
 	ck_assert_uint_eq(config.route.count, 2);
 	ck_assert_str_eq(text_of(&config.route.item[0].dest), "172.16.0.0/12:0");
 	ck_assert_str_eq(text_of(&config.route.item[0].via), "10.2.3.4/32:0");
-	ck_assert_uint_eq(config.route.item[1].via.family, 0);
+	ck_assert_uint_eq(config.route.item[1].via.addr.family, 0);
 	ck_assert_str_eq(text_of(&config.dns.item[1]), "10.0.0.54/32:5353");
 	ck_assert_mem_eq(config.mac, "\x02\xab\0\0\0\x01", 6);
 	ck_assert_uint_eq(config.mtu, 9000);
@@ -368,6 +370,30 @@ START_TEST(config_every_key_has_help_and_a_valid_default)
 }
 END_TEST
 
+/* The page has a row for each key, with its form, default and help. Runs at the top of the tree. */
+START_TEST(config_page_has_every_key)
+{
+	const struct config_key *key = &config_keys[_i];
+	char row[512], form[128], line[1024];
+	size_t n = 0;
+	FILE *page = fopen("preload/CONFIG.md", "r");
+	bool found = false;
+
+	ck_assert_ptr_nonnull(page);
+	for (const char *p = key->form; *p; form[n++] = *p++)
+		if (*p == '|')
+			form[n++] = '\\';
+	form[n] = 0;
+	snprintf(row, sizeof(row), "| `%s` | `%s` | %s%s%s | %s |\n", key->name, form,
+		key->initial ? "`" : "", key->initial ? key->initial : "", key->initial ? "`" : "",
+		key->help);
+	while (!found && fgets(line, sizeof(line), page))
+		found = !strcmp(line, row);
+	fclose(page);
+	ck_assert_msg(found, "preload/CONFIG.md lacks the row %s", row);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("config");
@@ -388,6 +414,7 @@ static Suite *suite(void)
 	tcase_add_test(c, config_bypass_rules_choose_by_network_and_port);
 	tcase_add_loop_test(
 		c, config_every_key_has_help_and_a_valid_default, 0, (int)config_key_count);
+	tcase_add_loop_test(c, config_page_has_every_key, 0, (int)config_key_count);
 	suite_add_tcase(s, c);
 	return s;
 }
