@@ -21,8 +21,22 @@ struct conn {
 	struct hlink by_tuple;
 	struct endpoint local;
 	struct endpoint remote;
-	u8 proto; /* PROTO_* of ip.h */
-	u8 zero[3];
+	ref port;      /* struct port, 0 when it holds none */
+	ref port_next; /* in one of the two lists of its port */
+	ref port_prev;
+	u32 ifindex;   /* SO_BINDTODEVICE, 0 any */
+	u8 proto;      /* PROTO_* of ip.h */
+	u8 bind;       /* enum conn_bind */
+	u8 zero[2];
+};
+
+/* What bind() looks at in the holders of a port. */
+enum conn_bind {
+	CONN_REUSEADDR = 1,
+	CONN_REUSEPORT = 2,
+	CONN_LISTENING = 4,
+	CONN_TIMEWAIT = 8,
+	CONN_CONNECTED = 16, /* in the port's list of connected ones */
 };
 
 /* State of a socket as the API sees it; TCP's own states are in struct tcp. */
@@ -43,6 +57,8 @@ enum sock_flag {
 	SOCK_CHANGED = 1 << 5,     /* on the list of changed sockets */
 	SOCK_HASHED = 1 << 6,      /* in the connection table */
 	SOCK_WAS_CONNECTED = 1 << 7,
+	SOCK_CONNECT_PENDING = 1 << 8, /* connect() said -EINPROGRESS and has not told its outcome yet */
+	SOCK_TX_WAIT = 1 << 9,     /* wants EV_OUT when the device's queue has room again */
 };
 
 /* Boolean options, one bit each, stored as set by the program. */
@@ -79,13 +95,11 @@ enum sock_option {
 
 struct sock {
 	struct conn conn;        /* must be first */
-	struct hlink by_port;    /* in its struct port's list of sockets */
 	u8 type;                 /* SOCK_STREAM = 1, SOCK_DGRAM = 2 */
 	u8 state;                /* enum sock_state */
 	u16 family;
 	u32 flags;               /* enum sock_flag */
 	u32 options;             /* enum sock_option */
-	ref port;                /* struct port, 0 when not bound */
 	ref tcp;                 /* struct tcp */
 	int error;               /* pending, positive errno: SO_ERROR reports and clears it */
 	int soft_error;          /* reported when the connection fails for want of answers */
@@ -95,7 +109,6 @@ struct sock {
 	u32 rcvbuf, sndbuf;      /* bytes, as getsockopt gives them (Linux doubles what is set) */
 	u32 rcvlowat;
 	ref reader;              /* thread that is between recv_take and recv_commit: others wait (opaque, not 0) */
-	u32 ifindex;             /* SO_BINDTODEVICE, 0 any */
 	u32 mark, priority;
 	u64 rcvtimeo_ns, sndtimeo_ns; /* 0: none */
 	u32 linger_s;
@@ -182,7 +195,10 @@ struct sock *sock_get(struct stack *s, ref sk);
 ref sock_open(struct stack *s, int family, int type, int protocol, int *error);
 
 int sock_bind(struct stack *s, ref sk, const struct endpoint *local);
-/* -EINPROGRESS when TCP has begun. family FAMILY_NONE (AF_UNSPEC) dissolves. Later readiness and sock_error tell the outcome. */
+/*
+ * -EINPROGRESS when TCP has begun: after EV_OUT, EV_ERR or EV_HUP another call (of the program, or of the shim for a blocking one) gives
+ * the outcome once, 0 or the error; then -EISCONN. -EALREADY meanwhile. family FAMILY_NONE (AF_UNSPEC) dissolves.
+ */
 int sock_connect(struct stack *s, ref sk, const struct endpoint *remote);
 int sock_listen(struct stack *s, ref sk, int backlog);
 /* A new socket for the oldest completed connection; 0 with *error = -EAGAIN when there is none. */
