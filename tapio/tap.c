@@ -211,6 +211,9 @@ static int tap_enter(const char *name, char *why, size_t why_size)
 	old = (int)sys_call(SYS_openat, AT_FDCWD, SYS_ARG("/proc/thread-self/ns/net"),
 		O_RDONLY | O_CLOEXEC, 0, 0);
 	ret = new < 0 ? new : old;
+	/* Only where the way back is open. */
+	if (ret >= 0)
+		ret = (int)sys_call(SYS_setns, old, CLONE_NEWNET, 0, 0, 0);
 	if (ret >= 0)
 		ret = (int)sys_call(SYS_setns, new, CLONE_NEWNET, 0, 0, 0);
 	if (new >= 0)
@@ -219,7 +222,8 @@ static int tap_enter(const char *name, char *why, size_t why_size)
 		return old;
 	if (old >= 0)
 		sys_call(SYS_close, old, 0, 0, 0, 0);
-	snprintf(why, why_size, "cannot enter the network namespace %s: %s", path, strerror(-ret));
+	snprintf(why, why_size, "cannot enter the network namespace %s: %s%s", path, strerror(-ret),
+		ret == -EPERM ? "; that needs CAP_SYS_ADMIN" : "");
 	return ret;
 }
 

@@ -32,8 +32,10 @@ struct tapio {
 
 /*
  * Opens the device named by spec, `KIND:NAME` or a bare name for a TAP (`tap:tap0`, `null:`,
- * `loop:`). Creates a TAP when allowed. Returns 0, or a negative errno with one sentence for the
- * user, including what to do about it, in why.
+ * `loop:`). A TAP that does not exist is created where that is allowed. `tap0@NETNS` is the TAP of
+ * another network namespace, by its name in /run/netns or a path; the calling thread is in that
+ * namespace for a moment. Returns 0, or a negative errno with one sentence for the user, including
+ * what to do about it, in why.
  */
 int tapio_open(struct tapio *dev, const char *spec, char *why, size_t why_size);
 void tapio_close(struct tapio *dev);

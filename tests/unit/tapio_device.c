@@ -12,6 +12,7 @@
 #include <net/if.h>
 #include <poll.h>
 #include <sched.h>
+#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -296,6 +297,36 @@ START_TEST(tapio_tap_busy_or_foreign_is_explained)
 }
 END_TEST
 
+/* The namespace of another process by its path; our own thread is back where it was. */
+START_TEST(tapio_tap_in_other_namespace)
+{
+	char spec[TAPIO_NAME_MAX], own[64], now[64];
+	ssize_t len = readlink("/proc/thread-self/ns/net", own, sizeof(own));
+	int ready[2];
+	char byte = 0;
+	pid_t child;
+
+	ck_assert_int_eq(pipe(ready), 0);
+	child = fork();
+	if (child == 0) {
+		if (unshare(CLONE_NEWNET) == 0 && write(ready[1], &byte, 1) == 1)
+			pause();
+		_exit(1);
+	}
+	ck_assert_int_eq(read(ready[0], &byte, 1), 1);
+	snprintf(spec, sizeof(spec), "tap:ta0@/proc/%d/ns/net", (int)child);
+	open_or_fail(spec);
+	ck_assert_str_eq(dev.name, "ta0");
+	ck_assert_int_eq(if_nametoindex("ta0"), 0);
+	ck_assert_int_eq(readlink("/proc/thread-self/ns/net", now, sizeof(now)), len);
+	ck_assert_mem_eq(own, now, (size_t)len);
+	tapio_close(&dev);
+	kill(child, SIGKILL);
+	expect_refused("tap:ta0@no-such-namespace", -ENOENT, "/run/netns/no-such-namespace");
+	expect_refused("tap:ta0@", -EINVAL, "stands no network namespace");
+}
+END_TEST
+
 START_TEST(tapio_tap_without_offloads)
 {
 	open_or_fail("ta0");
@@ -328,6 +359,7 @@ static Suite *make_suite(void)
 	tcase_add_test(tap, tapio_tap_down_loses_frames_and_comes_back);
 	tcase_add_test(tap, tapio_tap_deleted_is_gone);
 	tcase_add_test(tap, tapio_tap_busy_or_foreign_is_explained);
+	tcase_add_test(tap, tapio_tap_in_other_namespace);
 	tcase_add_test(tap, tapio_tap_without_offloads);
 	suite_add_tcase(suite, tap);
 	return suite;
