@@ -23,6 +23,13 @@ int wait_any(struct wait_sock *socks, u32 nsocks, struct pollfd *fds, u32 nfds, 
 /* The same for one socket: >0 ready, 0 deadline passed, -EINTR. */
 int wait_one(ref sock, u32 events, u64 deadline_ns);
 
+/* Once, from the host's making: registers the slab of waiters. */
+void wait_init(struct stack *s);
+
+/* Under the lock: wakes those of a list of waiters that want one of the events, or the first one only. */
+void wait_wake(struct stack *s, ref waiters, u32 events);
+void wait_wake_one(struct stack *s, ref waiters);
+
 /* Under the lock, from host_leave: takes every changed socket off the engine's list, wakes its waiters, notifies its epoll items. */
 void wait_dispatch(struct stack *s);
 

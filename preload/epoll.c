@@ -1,0 +1,324 @@
+/*
+ * epoll sets over the stack's sockets.
+ *
+ * A set holds one item per (socket, number) that was added; an item hangs on its socket (watch list), on its set, and on
+ * the set's ready list while something may have happened. A readiness change puts the items concerned on the ready list and wakes one
+ * sleeping epoll_wait per item; epoll_wait takes items off, asks the socket for its present mask, and puts level-triggered ones that
+ * reported back at the end. So epoll_wait costs the number of items that may be ready, whatever the size of the set, and
+ * edge-triggered items report once per change (epoll(7)).
+ *
+ * The kernel's members stay in the program's real epoll descriptor. It holds one entry more, the marker: an eventfd of ours that is made
+ * readable where the kernel alone looks at the set: when a thread sleeps in the kernel's own epoll_wait at the moment the first
+ * stack socket is added, and when the set is a member of another one (`exported`).
+ */
+#include "preload/epoll.h"
+
+#include "preload/epoll_set.h"
+#include "preload/wait.h"
+
+enum { EPOLL_SETS_MAX = 1u << 16, EPOLL_ITEMS_MAX = 1u << 20 };
+enum { EPOLL_PRIVATE = EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE };
+
+void epoll_init(struct stack *s)
+{
+	slab_init(s, SLAB_EPOLL_SET, sizeof(struct epoll_set), EPOLL_SETS_MAX);
+	slab_init(s, SLAB_EPOLL_ITEM, sizeof(struct epoll_item), EPOLL_ITEMS_MAX);
+}
+
+struct epoll_set *epoll_set_get(struct stack *s, ref r)
+{
+	return slab_get(s, SLAB_EPOLL_SET, r);
+}
+
+static struct epoll_item *item_get(struct stack *s, ref r)
+{
+	return slab_get(s, SLAB_EPOLL_ITEM, r);
+}
+
+ref epoll_set_new(struct stack *s, int marker)
+{
+	ref r = slab_alloc(s, SLAB_EPOLL_SET);
+
+	if (r)
+		epoll_set_get(s, r)->marker = marker;
+	return r;
+}
+
+ref *epoll_waiters(struct stack *s, ref set)
+{
+	struct epoll_set *es = epoll_set_get(s, set);
+
+	return es ? &es->waiters : NULL;
+}
+
+/* The ready list is singly linked; an item that leaves the set while on it is left as a stale ref and skipped. */
+static void ready_push(struct stack *s, struct epoll_set *es, struct epoll_item *it)
+{
+	struct epoll_item *tail;
+
+	if (it->flags & ITEM_READY)
+		return;
+	it->flags |= ITEM_READY;
+	it->ready_next = 0;
+	it->ready_prev = es->ready_tail;
+	tail = item_get(s, es->ready_tail);
+	if (tail)
+		tail->ready_next = it->slab.self;
+	else
+		es->ready_head = it->slab.self;
+	es->ready_tail = it->slab.self;
+	es->ready_count++;
+}
+
+static void ready_remove(struct stack *s, struct epoll_set *es, struct epoll_item *it)
+{
+	struct epoll_item *next = item_get(s, it->ready_next), *prev = item_get(s, it->ready_prev);
+
+	if (!(it->flags & ITEM_READY))
+		return;
+	it->flags &= ~(u32)ITEM_READY;
+	if (next)
+		next->ready_prev = it->ready_prev;
+	else
+		es->ready_tail = it->ready_prev;
+	if (prev)
+		prev->ready_next = it->ready_next;
+	else
+		es->ready_head = it->ready_next;
+	es->ready_count--;
+}
+
+u32 epoll_expand(struct stack *s, const struct sock *sk, u32 mask)
+{
+	(void)s;
+	if (mask & EV_IN)
+		mask |= EPOLLRDNORM;
+	if (mask & EV_OUT)
+		mask |= EPOLLWRNORM | (sk->type == SOCK_DGRAM ? EPOLLWRBAND : 0u);
+	if (mask & EV_PRI)
+		mask |= EPOLLRDBAND * (sk->type == SOCK_STREAM ? 0u : 1u);
+	return mask;
+}
+
+static u32 item_mask(struct stack *s, const struct epoll_item *it)
+{
+	struct sock *sk = sock_get(s, it->sock);
+
+	if (!sk || it->flags & ITEM_DISABLED)
+		return 0;
+	return epoll_expand(s, sk, sock_poll(s, it->sock)) & (it->events | EPOLLERR | EPOLLHUP);
+}
+
+/* Something happened to an item that is on the ready list now. */
+static void set_wake(struct stack *s, struct epoll_set *es)
+{
+	if (es->waiters)
+		wait_wake_one(s, es->waiters);
+	else if (es->exported)
+		es->marker_owed = 1;
+}
+
+void epoll_notify(struct stack *s, struct sock *sk, u32 events)
+{
+	ref r = sk->watch_items, next;
+	bool exclusive_done = false;
+
+	for (; r; r = next) {
+		struct epoll_item *it = item_get(s, r);
+		struct epoll_set *es;
+
+		if (!it)
+			break;
+		next = it->watch_next;
+		es = epoll_set_get(s, it->set);
+		if (!es || it->flags & ITEM_DISABLED)
+			continue;
+		if (!(epoll_expand(s, sk, events) & (it->events | EPOLLERR | EPOLLHUP)))
+			continue;
+		if (it->events & EPOLLEXCLUSIVE) {
+			if (exclusive_done)
+				continue;
+			exclusive_done = es->waiters != 0;
+		}
+		ready_push(s, es, it);
+		set_wake(s, es);
+	}
+}
+
+bool epoll_ready(struct stack *s, ref set)
+{
+	struct epoll_set *es = epoll_set_get(s, set);
+	u32 bound = es ? es->ready_count : 0;
+
+	while (bound-- && es->ready_head) {
+		struct epoll_item *it = item_get(s, es->ready_head);
+
+		if (!it)
+			break;
+		if (item_mask(s, it))
+			return true;
+		ready_remove(s, es, it);
+	}
+	return false;
+}
+
+static struct epoll_item *item_find(struct stack *s, ref set, struct sock *sk, int fd, u32 pid)
+{
+	struct epoll_item *it = item_get(s, sk->watch_items);
+
+	for (; it; it = item_get(s, it->watch_next)) {
+		if (it->set == set && it->fd == fd && it->pid == pid)
+			return it;
+	}
+	return NULL;
+}
+
+static void item_free(struct stack *s, struct epoll_item *it)
+{
+	struct epoll_set *es = epoll_set_get(s, it->set);
+	struct sock *sk = sock_get(s, it->sock);
+	struct epoll_item *next = item_get(s, it->watch_next), *prev = item_get(s, it->watch_prev);
+
+	if (next)
+		next->watch_prev = it->watch_prev;
+	if (prev)
+		prev->watch_next = it->watch_next;
+	else if (sk)
+		sk->watch_items = it->watch_next;
+	next = item_get(s, it->set_next);
+	prev = item_get(s, it->set_prev);
+	if (next)
+		next->set_prev = it->set_prev;
+	if (prev)
+		prev->set_next = it->set_next;
+	else if (es)
+		es->items = it->set_next;
+	if (es)
+		ready_remove(s, es, it);
+	slab_free(s, it->slab.self);
+}
+
+static int item_add(struct stack *s, struct epoll_set *es, struct sock *sk, int fd, u32 pid, const struct epoll_event *e)
+{
+	ref r = slab_alloc(s, SLAB_EPOLL_ITEM);
+	struct epoll_item *it = item_get(s, r), *head;
+
+	if (!r)
+		return -ENOMEM;
+	it->set = es->slab.self;
+	it->sock = sk->conn.slab.self;
+	it->fd = fd;
+	it->pid = pid;
+	it->events = e->events;
+	it->data = e->data.u64;
+	it->flags = 0;
+	it->watch_prev = it->set_prev = 0;
+	it->ready_next = it->ready_prev = 0;
+	it->watch_next = sk->watch_items;
+	head = item_get(s, sk->watch_items);
+	if (head)
+		head->watch_prev = r;
+	sk->watch_items = r;
+	it->set_next = es->items;
+	head = item_get(s, es->items);
+	if (head)
+		head->set_prev = r;
+	es->items = r;
+	return 0;
+}
+
+int epoll_set_ctl(struct stack *s, ref set, int op, ref sock, int fd, u32 pid, const struct epoll_event *e)
+{
+	struct epoll_set *es = epoll_set_get(s, set);
+	struct sock *sk = sock_get(s, sock);
+	struct epoll_item *it;
+	int err;
+
+	if (!es || !sk)
+		return -EBADF;
+	it = item_find(s, set, sk, fd, pid);
+	switch (op) {
+	case EPOLL_CTL_ADD:
+		if (it)
+			return -EEXIST;
+		if (e->events & EPOLLEXCLUSIVE &&
+			e->events & ~(u32)(EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE))
+			return -EINVAL;
+		err = item_add(s, es, sk, fd, pid, e);
+		if (err)
+			return err;
+		it = item_find(s, set, sk, fd, pid);
+		break;
+	case EPOLL_CTL_MOD:
+		if (e->events & EPOLLEXCLUSIVE)
+			return -EINVAL;
+		if (!it)
+			return -ENOENT;
+		if (it->events & EPOLLEXCLUSIVE)
+			return -EINVAL;
+		it->events = e->events;
+		it->data = e->data.u64;
+		it->flags &= ~(u32)ITEM_DISABLED;
+		break;
+	case EPOLL_CTL_DEL:
+		if (!it)
+			return -ENOENT;
+		item_free(s, it);
+		return 0;
+	default:
+		return -EINVAL;
+	}
+	if (item_mask(s, it)) {
+		ready_push(s, es, it);
+		set_wake(s, es);
+	}
+	return 0;
+}
+
+u32 epoll_collect(struct stack *s, ref set, struct epoll_event *out, u32 max)
+{
+	struct epoll_set *es = epoll_set_get(s, set);
+	u32 bound = es ? es->ready_count : 0, n = 0;
+
+	while (bound-- && n < max) {
+		struct epoll_item *it = item_get(s, es->ready_head);
+		u32 mask;
+
+		if (!it)
+			break;
+		ready_remove(s, es, it);
+		mask = item_mask(s, it);
+		if (!mask)
+			continue;
+		out[n].events = mask;
+		out[n].data.u64 = it->data;
+		n++;
+		if (it->events & EPOLLONESHOT)
+			it->flags |= ITEM_DISABLED;
+		else if (!(it->events & EPOLLET))
+			ready_push(s, es, it);
+	}
+	/* What is left is for another thread, as the kernel wakes the next one. */
+	if (es && n && es->ready_head && es->waiters)
+		wait_wake_one(s, es->waiters);
+	return n;
+}
+
+void epoll_forget(struct stack *s, ref sock)
+{
+	struct sock *sk = sock_get(s, sock);
+
+	while (sk && item_get(s, sk->watch_items))
+		item_free(s, item_get(s, sk->watch_items));
+}
+
+void epoll_closed(struct stack *s, ref set)
+{
+	struct epoll_set *es = epoll_set_get(s, set);
+
+	if (!es)
+		return;
+	while (item_get(s, es->items))
+		item_free(s, item_get(s, es->items));
+	slab_free(s, set);
+}
