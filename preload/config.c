@@ -10,6 +10,7 @@
 
 #include <netinet/in.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "preload/config_value.h"
 #include "preload/raw.h"
@@ -433,6 +434,48 @@ int config_load(struct config *config, char *const *env, char *why, size_t why_s
 		if (load_variable(config, *env, &reason))
 			return -EINVAL;
 	return config_finish(config, why, why_size);
+}
+
+/* After an error: who serves the sockets now, as far as the environment says. */
+static void salvage(struct config *config, char *const *env)
+{
+	static const char *const names[] = {PREFIX "FALLBACK", PREFIX "OFF"};
+	struct config_why nowhere = {NULL, 0};
+
+	config_defaults(config);
+	for (u32 i = 0; i < ARRAY_LEN(names); i++) {
+		const char *value = variable(env, names[i]);
+
+		if (value)
+			set(config, config_find(i ? "off" : "fallback", i ? 3 : 8), value,
+				CONFIG_ENVIRONMENT, &nowhere);
+	}
+	config_finish(config, NULL, 0);
+}
+
+const struct config_loaded *config_get(void)
+{
+	static const struct config_loaded no_memory = {
+		.error = -ENOMEM, .why = "no memory for the configuration"};
+	static struct config_loaded *current; /* written once */
+	struct config_loaded *mine, *winner = __atomic_load_n(&current, __ATOMIC_ACQUIRE);
+	long memory;
+
+	if (winner)
+		return winner;
+	memory = raw_mmap(
+		NULL, sizeof(*mine), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (raw_failed(memory))
+		return &no_memory;
+	mine = (struct config_loaded *)memory;
+	mine->error = config_load(&mine->config, environ, mine->why, sizeof(mine->why));
+	if (mine->error)
+		salvage(&mine->config, environ);
+	if (__atomic_compare_exchange_n(
+		    &current, &winner, mine, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		return mine;
+	raw_munmap(mine, sizeof(*mine)); /* another thread was first */
+	return winner;
 }
 
 bool config_bypasses(const struct config *config, const struct sockaddr *addr, socklen_t len)

@@ -133,6 +133,20 @@ int config_load(struct config *config, char *const *env, char *why, size_t why_s
  */
 int config_finish(struct config *config, char *why, size_t why_size);
 
+/* The configuration of this process. */
+struct config_loaded {
+	struct config config;
+	int error; /* of config_load; the config then holds the defaults, and fallback and off as
+		      the environment has them */
+	char why[CONFIG_WHY_MAX];
+};
+
+/*
+ * Loads it from environ at the first call and gives the same one ever after, in every thread. Never
+ * NULL; usable in signal handlers and after fork (no lock, no allocation but its own mapping).
+ */
+const struct config_loaded *config_get(void);
+
 /* Writes USTACK_NAME of a key, with its NUL. */
 void config_variable(const struct config_key *key, char *out, size_t size);
 

@@ -370,6 +370,35 @@ START_TEST(config_every_key_has_help_and_a_valid_default)
 }
 END_TEST
 
+START_TEST(config_of_the_process_is_loaded_once)
+{
+	const struct config_loaded *loaded;
+
+	setenv("USTACK_MTU", "1400", 1);
+	loaded = config_get();
+	ck_assert_int_eq(loaded->error, 0);
+	ck_assert_uint_eq(loaded->config.mtu, 1400);
+	setenv("USTACK_MTU", "1300", 1);
+	ck_assert_ptr_eq(config_get(), loaded);
+}
+END_TEST
+
+START_TEST(config_error_keeps_fallback_and_off)
+{
+	const struct config_loaded *loaded;
+
+	setenv("USTACK_MTU", "1", 1);
+	setenv("USTACK_FALLBACK", "kernel", 1);
+	setenv("USTACK_OFF", "1", 1);
+	loaded = config_get();
+	ck_assert_int_eq(loaded->error, -EINVAL);
+	ck_assert_str_eq(loaded->why, "USTACK_MTU: mtu: '1' is not BYTES, from 68 to 65535");
+	ck_assert_uint_eq(loaded->config.mtu, 0);
+	ck_assert_uint_eq(loaded->config.fallback, CONFIG_FALLBACK_KERNEL);
+	ck_assert_uint_eq(loaded->config.off, 1);
+}
+END_TEST
+
 /* The page has a row for each key, with its form, default and help. Runs at the top of the tree. */
 START_TEST(config_page_has_every_key)
 {
@@ -414,6 +443,8 @@ static Suite *suite(void)
 	tcase_add_test(c, config_bypass_rules_choose_by_network_and_port);
 	tcase_add_loop_test(
 		c, config_every_key_has_help_and_a_valid_default, 0, (int)config_key_count);
+	tcase_add_test(c, config_of_the_process_is_loaded_once);
+	tcase_add_test(c, config_error_keeps_fallback_and_off);
 	tcase_add_loop_test(c, config_page_has_every_key, 0, (int)config_key_count);
 	suite_add_tcase(s, c);
 	return s;
