@@ -31,7 +31,10 @@ struct frame {
 };
 
 ref frame_alloc(struct stack *s);
-struct frame *frame_get(struct stack *s, ref r);
+static inline struct frame *frame_get(struct stack *s, ref r)
+{
+	return slab_get(s, SLAB_FRAME, r);
+}
 void frame_free(struct stack *s, ref r); /* releases its packets */
 
 /* n bytes in front of the headers; NULL when the room is used up (an internal error). */

@@ -6,7 +6,18 @@
 #include "stack/netif.h"
 #include "stack/wheel.h"
 
+/* What the host itself has to do at some time: probing and announcing an address (arp.c). */
+struct task {
+	struct slab_head slab;
+	struct timer timer;
+	u32 ifindex;
+	u32 nth; /* of the interface's addresses */
+};
+
 enum { ETHERTYPE_IP4 = 0x0800, ETHERTYPE_ARP = 0x0806, ETHERTYPE_IP6 = 0x86dd };
+
+/* eth.c: a received frame, the view at its Ethernet header; consumes it. */
+void eth_input(struct stack *s, ref pkt);
 
 /* eth.c: sends a frame that begins at its network header to a station; consumes it. */
 void eth_output(struct stack *s, ref frame, const u8 dst[6], u16 ethertype);
@@ -20,6 +31,8 @@ void neigh_expired(struct stack *s, ref neigh);
 
 void arp_input(struct stack *s, ref pkt);
 void arp_announce(struct stack *s);
+void arp_start(struct stack *s, u32 ifindex, bool probe); /* probes (if asked) and announces the interface's addresses */
+void arp_task(struct stack *s, ref task); /* the next probe or announcement of an address */
 void ip4_input(struct stack *s, ref pkt);
 void reasm_expired(struct stack *s, ref reasm);
 

@@ -52,7 +52,12 @@ struct pktq {
 
 /* A packet with an empty view behind headroom and at least `bytes` of room behind that; 0 when there is none. refs is 1. */
 ref pkt_alloc(struct stack *s, u32 bytes);
-struct pkt *pkt_get(struct stack *s, ref r);
+static inline struct pkt *pkt_get(struct stack *s, ref r)
+{
+	enum slab_kind kind = ref_kind(r);
+
+	return kind >= SLAB_PKT_SMALL && kind <= SLAB_PKT_LARGE ? slab_get(s, kind, r) : NULL;
+}
 void pkt_hold(struct stack *s, ref r);
 void pkt_release(struct stack *s, ref r); /* frees it when the last holder goes */
 

@@ -35,6 +35,7 @@ enum slab_kind {
 	SLAB_EPOLL_SET,  /* preload/: struct epoll_set */
 	SLAB_EPOLL_ITEM, /* preload/: struct epoll_item */
 	SLAB_WAITER,     /* preload/: struct waiter */
+	SLAB_TASK,       /* struct task: what the host itself has to do at some time */
 	SLAB_KINDS
 };
 
@@ -46,10 +47,13 @@ struct slab_head {
 
 #define SLAB_SPAN_BYTES (1u << 20)
 #define SLAB_SPANS_MAX  4096u /* of one slab */
+#define SLAB_INDEX_MAX  0xffffeu /* objects of one slab */
 
 struct slab {
 	u32 object_bytes;
 	u32 per_span;
+	u64 reciprocal;  /* 2^40 / per_span, rounded up: divides indexes by multiplication */
+	u32 zero_bytes;  /* of an object that slab_alloc zeroes */
 	u32 limit;       /* objects in use at most */
 	u32 in_use;
 	u32 touched;     /* indexes below this have been used at least once */
@@ -69,8 +73,12 @@ static inline u32 ref_index(ref r)
 	return (r & 0xfffffu) - 1;
 }
 
-/* Sets up the slab of a kind; object_bytes is rounded up to 16. Called once per kind from stack_init. */
+/*
+ * Sets up the slab of a kind; object_bytes is rounded up to 16. Of these the first zero_bytes are zeroed on allocation. Called
+ * once per kind: the protocols' from stack_init, those of preload/ by the host that it makes.
+ */
 void slab_init(struct stack *s, enum slab_kind kind, u32 object_bytes, u32 limit);
+void slab_init_partial(struct stack *s, enum slab_kind kind, u32 object_bytes, u32 zero_bytes, u32 limit);
 
 /* Takes a zeroed object (struct pkt and struct frame: only their fixed parts are zeroed); 0 when there is no room. */
 ref slab_alloc(struct stack *s, enum slab_kind kind);
@@ -78,8 +86,41 @@ ref slab_alloc(struct stack *s, enum slab_kind kind);
 /* Gives an object back. A ref that does not name a live object is counted (stale_free) and ignored. */
 void slab_free(struct stack *s, ref r);
 
+/* The slabs lie at the start of struct stack (asserted in stack.c), so that look-ups can be inlined everywhere. */
+static inline const struct slab *slab_of(const struct stack *s, enum slab_kind kind)
+{
+	return (const struct slab *)(const void *)s + kind;
+}
+
+/* Where the object of an index lies, which must be below slab.touched. */
+static inline struct slab_head *slab_address(struct stack *s, const struct slab *slab, u32 index)
+{
+	u32 nth = (u32)(index * slab->reciprocal >> 40);
+
+	return (struct slab_head *)(void *)((char *)s + (u64)slab->span[nth] * SLAB_SPAN_BYTES +
+		(u64)(index - nth * slab->per_span) * slab->object_bytes);
+}
+
 /* The object, or NULL when the ref is 0, stale, of another kind, or out of range. */
-void *slab_get(struct stack *s, enum slab_kind kind, ref r);
+static inline void *slab_get(struct stack *s, enum slab_kind kind, ref r)
+{
+	const struct slab *slab = slab_of(s, kind);
+	u32 index = ref_index(r);
+	struct slab_head *head;
+
+	if (index >= slab->touched)
+		return NULL;
+	head = slab_address(s, slab, index);
+	return head->self == r ? head : NULL;
+}
+
+/* The same for a ref of any kind. */
+static inline struct slab_head *slab_any(struct stack *s, ref r)
+{
+	enum slab_kind kind = ref_kind(r);
+
+	return kind < SLAB_KINDS ? slab_get(s, kind, r) : NULL;
+}
 
 /* The i-th object of a kind when it is live, else NULL: for walks over all objects, i < slab_touched(). */
 void *slab_at(struct stack *s, enum slab_kind kind, u32 i);

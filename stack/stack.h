@@ -16,6 +16,8 @@
 #include "stack/sock.h"
 
 #define STACK_ROUTES 32
+#define STACK_PMTUS 256        /* a power of two */
+#define STACK_ICMP_BUCKETS 1024 /* a power of two */
 #define STACK_TX_RING 4096 /* frames waiting for the device; a power of two */
 #define STACK_TOUCHED 4
 
@@ -26,6 +28,20 @@ struct stack_route {
 	u8 zero;
 	u16 ifindex;
 	u32 metric;
+};
+
+/* The MTU of a path, learnt from ICMP (icmp.c). */
+struct pmtu {
+	struct addr dst; /* family FAMILY_NONE: unused entry */
+	u32 mtu;
+	u64 learnt_ns;
+	u64 expires_ns;
+};
+
+/* How much may still be sent to the destinations that share this bucket, in units of ns of the refill time. */
+struct icmp_bucket {
+	u64 filled_ns; /* when it was last counted up */
+	u64 credit_ns;
 };
 
 /* Tunables: the kernel's sysctl names and units. */
@@ -62,13 +78,13 @@ struct stack_config {
 };
 
 struct stack {
+	struct slab slab[SLAB_KINDS]; /* first: slab.h reaches it without knowing this struct */
 	u64 size;        /* bytes of memory usable, a multiple of SLAB_SPAN_BYTES */
 	u32 spans_used;  /* spans given to slabs and tables, this struct's own included */
 	u32 span_limit;  /* spans that the region may ever have */
 	bool wants_memory; /* the caller should make the region larger (stack_grow) */
 	u64 now_ns;      /* monotonic; set by stack_clock */
 	u64 realtime_offset_ns;
-	struct slab slab[SLAB_KINDS];
 	struct wheel wheel;
 	struct random random;
 	struct siphash_key hash_key, isn_key, port_key, ts_key, ipid_key; /* independent secrets */
@@ -79,11 +95,18 @@ struct stack {
 	struct hash ports;  /* struct port by (protocol, port) */
 	struct hash neighs;
 	struct hash reasms;
+	ref last_neigh; /* the one used last: most packets go the same way as the one before */
+	ref neigh_lru_head, neigh_lru_tail; /* least recently used first */
+	ref reasm_oldest, reasm_newest;
 	u64 counters[COUNTERS];
-	u32 ip_id_salt;
-	u64 icmp_tokens, icmp_tokens_ns;
+	u32 route_count;
+	u32 pmtu_count; /* entries ever learnt: the table need not be searched before the first */
+	struct pmtu pmtu[STACK_PMTUS];
+	struct icmp_bucket icmp_bucket[STACK_ICMP_BUCKETS];
 	u32 reasm_bytes;
+	u32 neigh_queued; /* frames that wait for a neighbour */
 	ref loop_head, loop_tail; /* packets for ourselves, delivered by stack_run_loopback */
+	bool looping;             /* stack_run_loopback is at work: calls from within return at once */
 	ref changed_head, changed_tail;
 	u64 next_cookie;
 	ref tcp_orphans_head; u32 tcp_orphans;
@@ -131,6 +154,9 @@ void stack_input(struct stack *s, ref pkt);
 /* Serves all timers that are due, and packets to ourselves. */
 void stack_advance(struct stack *s);
 
+/* Queues an IP packet, the view at its header, for ourselves; consumes it. */
+void stack_loop(struct stack *s, ref pkt);
+
 /* Delivers packets to ourselves until there are none; every entry point that may send ends with it. */
 void stack_run_loopback(struct stack *s);
 
@@ -154,7 +180,10 @@ bool stack_tx_queue(struct stack *s, ref frame); /* from eth_output; false: full
 /* Takes the next changed socket off the list and its events; 0 when there is none. The socket may have become an orphan. */
 ref stack_changed(struct stack *s, u32 *events);
 
-/* Nothing is left to do but wait for programs: no connection, no orphan, no TIME-WAIT. The keeper ends then. */
+/*
+ * Nothing is left to do but wait for programs: no connection, no orphan, no TIME-WAIT, no frame that waits for a neighbour or
+ * the device. The keeper ends then.
+ */
 bool stack_idle(const struct stack *s);
 
 int stack_add_route(struct stack *s, const struct addr *prefix, u8 prefix_len, const struct addr *gateway, u32 ifindex, u32 metric);

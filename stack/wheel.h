@@ -2,7 +2,8 @@
  * Hierarchical timer wheel: O(1) to arm and cancel, first-in first-out among equal deadlines. A timer is embedded in its
  * owner at an offset that is fixed per slab kind (the const table in wheel.c), so an entry is linked by its owner's ref.
  * An owner has one timer, for the earliest of its deadlines. Deadlines are exact: a timer never fires early, whatever the
- * width of a slot.
+ * width of a slot. In SLAB_TCP_REQUEST and SLAB_TCP_TIMEWAIT the timer stands directly behind struct conn. The owner is
+ * cancelled before it is freed.
  */
 #ifndef STACK_WHEEL_H
 #define STACK_WHEEL_H
