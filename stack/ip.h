@@ -54,6 +54,13 @@ void tcp_input(struct stack *s, ref pkt);
 void udp_input(struct stack *s, ref pkt);
 void icmp_input(struct stack *s, ref pkt);
 
+/* tcp.c: its slabs and tunables, from stack_init; and the timer of a socket, handshake or TIME-WAIT is due. */
+void tcp_init(struct stack *s);
+void tcp_timer(struct stack *s, ref owner);
+
+/* sock layer: some socket has joined the group on the interface. */
+bool sock_is_member(struct stack *s, const struct addr *group, u32 ifindex);
+
 /*
  * An ICMP error about a packet of ours: icmp.c calls the protocol that sent it. The quoted transport bytes are the view of
  * pkt (at least 8); pkt.to is the local end (as quoted source), pkt.from the remote one; offender is who sent the error.
