@@ -1,12 +1,18 @@
 # ustack: build, install and test. `make help` lists the targets.
 #
 #   make BUILD=dir CC=clang SAN=address,undefined   choose output folder, compiler, sanitizers
+#   make V=1                                        show the commands
 
 BUILD  ?= build
 PREFIX ?= /usr/local
-CC     ?= gcc
+ifeq ($(origin CC),default)
+CC      = gcc
+endif
 SAN    ?=
 TIME   ?= 60
+
+# $(call say,WHAT) in front of a command prints a short line instead of it.
+say = $(if $(V),,@printf '%-7s %s\n' '$(1)' '$@' &&)
 
 CSTD     = -std=c11 -D_GNU_SOURCE
 WARN     = -Wall -Wextra -Wshadow -Wconversion -Wstrict-prototypes -Wmissing-prototypes -Werror
@@ -28,7 +34,7 @@ unit_bin   := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/u
 engine_bin := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/wire/*.c tests/sim/*.c tests/attack/*.c))
 program_bin := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/diff/*.c tests/e2e/*.c tests/bench/*.c))
 
-.PHONY: all help deps demo check check-build check-long bench fuzz install clean format lint tests engine-tests
+.PHONY: all help deps demo check check-build check-long bench fuzz install clean format lint fuzz-build tests engine-tests
 all: $(BUILD)/libustack.so $(BUILD)/ustack
 
 help:
@@ -45,36 +51,36 @@ help:
 
 $(BUILD)/obj/%.o: %.c
 	@mkdir -p $(@D)
-	$(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
+	$(call say,CC) $(CC) $(CPPFLAGS) $(CFLAGS) -c -o $@ $<
 
 $(BUILD)/libstack.a: $(call obj,$(stack_src))
-	rm -f $@ && $(AR) rcs $@ $^
+	$(call say,AR) rm -f $@ && $(AR) rcs $@ $^
 $(BUILD)/libtapio.a: $(call obj,$(tapio_src))
-	rm -f $@ && $(AR) rcs $@ $^
+	$(call say,AR) rm -f $@ && $(AR) rcs $@ $^
 $(BUILD)/libtest.a: $(call obj,$(lib_src))
-	rm -f $@ && $(AR) rcs $@ $^
+	$(call say,AR) rm -f $@ && $(AR) rcs $@ $^
 # The shim's objects beside its entry points, for the ustack command and unit tests. What defines a name of libc is left out
 # (preload/*exports*.c): in a static link it would take libc's place.
 $(BUILD)/libpreload.a: $(call obj,$(filter-out preload/%exports.c preload/exports%,$(preload_src)))
-	rm -f $@ && $(AR) rcs $@ $^
+	$(call say,AR) rm -f $@ && $(AR) rcs $@ $^
 
 $(BUILD)/libustack.so: $(call obj,$(preload_src)) $(BUILD)/libtapio.a $(BUILD)/libstack.a preload/exports.map
-	$(CC) $(LDFLAGS) -shared -Wl,--version-script=preload/exports.map -Wl,-z,now -Wl,--no-undefined \
+	$(call say,LD) $(CC) $(LDFLAGS) -shared -Wl,--version-script=preload/exports.map -Wl,-z,now -Wl,--no-undefined \
 		-o $@ $(filter %.o,$^) $(BUILD)/libtapio.a $(BUILD)/libstack.a -Wl,-Bstatic -lcares -Wl,-Bdynamic -lpthread -ldl
 
 $(BUILD)/ustack: $(call obj,$(tools_src)) $(BUILD)/libpreload.a $(BUILD)/libtapio.a $(BUILD)/libstack.a
-	$(CC) $(LDFLAGS) -o $@ $^ -Wl,-Bstatic -lcares -Wl,-Bdynamic -lpthread -ldl
+	$(call say,LD) $(CC) $(LDFLAGS) -o $@ $^ -Wl,-Bstatic -lcares -Wl,-Bdynamic -lpthread -ldl
 
 check_libs = -lcheck -lsubunit -lrt -lm -lpthread
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/libtest.a $(BUILD)/libpreload.a $(BUILD)/libtapio.a $(BUILD)/libstack.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(check_libs) -Wl,-Bstatic -lcares -Wl,-Bdynamic -ldl
+	$(call say,LD) $(CC) $(LDFLAGS) -o $@ $^ $(check_libs) -Wl,-Bstatic -lcares -Wl,-Bdynamic -ldl
 $(engine_bin): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libtest.a $(BUILD)/libtapio.a $(BUILD)/libstack.a
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ $(check_libs) -ldl
+	$(call say,LD) $(CC) $(LDFLAGS) -o $@ $^ $(check_libs) -ldl
 $(program_bin): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o
 	@mkdir -p $(@D)
-	$(CC) $(LDFLAGS) -o $@ $^ -lpthread
+	$(call say,LD) $(CC) $(LDFLAGS) -o $@ $^ -lpthread
 
 engine-tests: $(unit_bin) $(engine_bin)
 tests: engine-tests $(program_bin)
@@ -101,6 +107,20 @@ check-long: check-build
 demo: deps
 	$(MAKE) -j$(jobs) all
 	BUILD=$(BUILD) tests/e2e/demo.sh
+
+# libFuzzer targets, TIME seconds each, from the inputs kept in tests/fuzz/corpus/ and those found earlier.
+fuzz_bin := $(patsubst tests/fuzz/%.c,$(BUILD)/fuzz/tests/fuzz/%,$(wildcard tests/fuzz/*.c))
+fuzz: deps
+	$(MAKE) -j$(jobs) fuzz-build CC=clang SAN=fuzzer-no-link,address,undefined BUILD=$(BUILD)/fuzz
+	@for target in $(fuzz_bin); do \
+		mkdir -p $(BUILD)/corpus/$${target##*/} tests/fuzz/corpus/$${target##*/}; \
+		$$target -max_total_time=$(TIME) -print_final_stats=1 \
+			$(BUILD)/corpus/$${target##*/} tests/fuzz/corpus/$${target##*/} || exit 1; \
+	done
+fuzz-build: $(patsubst tests/fuzz/%.c,$(BUILD)/tests/fuzz/%,$(wildcard tests/fuzz/*.c))
+$(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/libtest.a $(BUILD)/libtapio.a $(BUILD)/libstack.a
+	@mkdir -p $(@D)
+	$(call say,LD) $(CC) -fsanitize=fuzzer,address,undefined -o $@ $^ $(check_libs) -ldl
 
 bench: deps
 	$(MAKE) -j$(jobs) all tests
