@@ -1,0 +1,194 @@
+/*
+ * TCP's objects in the region: the transmission control block of a socket, a handshake that a listener has begun, and
+ * TIME-WAIT; and what the engine calls. The code between the files of TCP is in tcp_conn.h.
+ */
+#ifndef STACK_TCP_H
+#define STACK_TCP_H
+
+#include "stack/sock.h"
+#include "stack/tcp_cc.h"
+#include "stack/tcp_rtt.h"
+
+/* Linux's numbers: TCP_INFO shows them. */
+enum tcp_state {
+	TCP_ESTABLISHED = 1,
+	TCP_SYN_SENT = 2,
+	TCP_SYN_RECEIVED = 3,
+	TCP_FIN_WAIT_1 = 4,
+	TCP_FIN_WAIT_2 = 5,
+	TCP_TIME_WAIT = 6,
+	TCP_CLOSED = 7,
+	TCP_CLOSE_WAIT = 8,
+	TCP_LAST_ACK = 9,
+	TCP_LISTEN = 10,
+	TCP_CLOSING = 11,
+};
+
+enum tcp_flag {
+	TCPF_TIMESTAMP = 1 << 0,    /* RFC 7323 negotiated */
+	TCPF_SACK = 1 << 1,         /* RFC 2018 negotiated */
+	TCPF_WSCALE = 1 << 2,
+	TCPF_FIN = 1 << 3,          /* a FIN stands behind the last byte queued */
+	TCPF_RCV_FIN = 1 << 4,      /* the peer's FIN has been received in order */
+	TCPF_NODELAY = 1 << 5,
+	TCPF_CORK = 1 << 6,
+	TCPF_MORE = 1 << 7,         /* the last send said MSG_MORE */
+	TCPF_ACK_NOW = 1 << 8,      /* an ACK is due at the end of this entry */
+	TCPF_ACK_DELAYED = 1 << 9,  /* an ACK is owed by delack_at */
+	TCPF_PINGPONG = 1 << 10,    /* the program answers: delay ACKs */
+	TCPF_SACK_RECENT = 1 << 11, /* dsack holds a duplicate to report */
+	TCPF_RTT_TIMING = 1 << 12,  /* rtt_seq is being timed */
+	TCPF_CWND_LIMITED = 1 << 13,
+	TCPF_PASSIVE = 1 << 14,     /* opened by a listener (MUST-11) */
+	TCPF_RETRANSMITTED = 1 << 15, /* something below snd_nxt was sent twice */
+	TCPF_URG_OUT = 1 << 16,     /* snd_up is ahead of snd_una */
+	TCPF_TAIL_HELD = 1 << 17,   /* a plan copies into the room of the last packet */
+	TCPF_NOSPACE = 1 << 18,     /* a writer found no room: EV_OUT when there is */
+	TCPF_TX_FULL = 1 << 19,     /* the device's queue was full: go on at resume_at */
+	TCPF_QUICKACK_SET = 1 << 20,/* TCP_QUICKACK was set */
+	TCPF_LINGER2_SET = 1 << 21,
+	TCPF_FIN_SENT = 1 << 22,
+	TCPF_INQ = 1 << 23,
+	TCPF_PUSH_ALL = 1 << 24,    /* send what waits whatever Nagle says */
+	TCPF_ACK_SOON = 1 << 25,    /* a small segment is waiting to be read (Linux's ICSK_ACK_PUSHED) */
+	TCPF_WINDOW_CLOSED = 1 << 26, /* a window of 0 was advertised */
+};
+
+enum tcp_recovery { TCP_OPEN, TCP_RECOVERY, TCP_LOSS };
+
+enum tcp_rtx { TCP_RTX_NONE, TCP_RTX_RTO, TCP_RTX_PERSIST };
+
+/* What TCP_INFO counts. */
+struct tcp_totals {
+	u64 bytes_sent, bytes_retrans, bytes_acked, bytes_received;
+	u32 segs_out, segs_in, data_segs_out, data_segs_in;
+	u32 retransmits, rcv_ooo, dsack_dups, delivered;
+};
+
+struct tcp {
+	struct slab_head slab;
+	ref sock;
+	u8 state;      /* enum tcp_state */
+	u8 snd_wscale; /* of windows that the peer sends */
+	u8 rcv_wscale; /* of windows that we send */
+	u8 recovery;   /* enum tcp_recovery */
+	u32 flags;     /* enum tcp_flag */
+	/* Sending: RFC 9293's variables, and the queue [snd_una .. snd_end) of bytes; a FIN has number snd_end. */
+	u32 snd_una, snd_nxt, snd_end;
+	u32 snd_wnd, snd_wl1, snd_wl2, snd_max_wnd;
+	u32 snd_max;    /* highest snd_nxt ever: what the peer may acknowledge */
+	u32 snd_sml;    /* end of the last short segment (Minshall's form of Nagle) */
+	u32 snd_up;     /* one past the urgent byte */
+	u32 snd_push;   /* data below was pushed */
+	ref snd_head, snd_tail; /* packets linked by pkt.next; pkt.seq numbers the first byte of the view */
+	ref snd_cursor; /* the packet that holds snd_nxt, or a packet in front of it, or 0: from the head */
+	u16 mss;        /* payload of a full segment, options allowed for */
+	u16 peer_mss;   /* as the peer announced it */
+	u16 adv_mss;    /* as we announced it */
+	u16 rcv_mss;    /* estimate of what the peer sends */
+	/* Congestion and loss. */
+	u32 cwnd, ssthresh, cwnd_acked;
+	u32 recover;    /* recovery ends when this is acknowledged */
+	u32 high_rxt;   /* retransmitted below this in this recovery (RFC 6675) */
+	u32 rescue;     /* end of the rescue retransmission's allowance */
+	u32 lost_edge;  /* whatever is not SACKed below is lost */
+	u32 sacked;     /* bytes in the scoreboard */
+	u32 dupacks;    /* bytes that duplicate ACKs stand for, without SACK */
+	ref scoreboard; /* packet that holds a struct tcp_ranges */
+	u32 dup_count;  /* duplicate ACKs in a row */
+	/* Receiving. */
+	u32 rcv_nxt;
+	u32 rcv_wnd_end; /* right edge of the window as advertised */
+	u32 rcv_acked;   /* rcv_nxt of the last ACK sent */
+	u32 copied_seq;  /* the next byte for the program */
+	u32 rcv_ahead;   /* in-order bytes in the first packet of rxq that the program has taken already */
+	u32 window_clamp;
+	ref ooo;         /* packet that holds a struct tcp_ranges */
+	u32 ooo_bytes;
+	u32 recent[3];   /* a number in each range that was reported last, newest first (RFC 2018 4) */
+	u32 dsack_start, dsack_end;
+	u32 ts_recent;
+	u32 ts_offset;
+	u64 ts_recent_ns;
+	/* Time. */
+	struct tcp_rtt rtt;
+	u32 rtt_seq;
+	u8 rtx_mode; /* enum tcp_rtx */
+	u8 backoff;
+	u8 probes;   /* keepalive or zero-window probes that were not answered */
+	u8 quick;    /* ACKs to send at once */
+	u64 rtt_sent_ns;
+	u64 rtx_at, delack_at, keep_at, resume_at; /* deadlines; NEVER */
+	u64 heard_ns;     /* last segment received */
+	u64 stalled_ns;   /* since when nothing was acknowledged that waits, 0: not */
+	u64 sent_ns;      /* last data segment sent */
+	u64 challenge_ns; /* RFC 5961 7: begin of the interval, and how many were sent in it */
+	u8 challenges;
+	u8 cc;            /* enum tcp_cc */
+	u8 urg_state;     /* enum tcp_urg */
+	u8 urg_byte;
+	u32 urg_seq;
+	u64 cc_private[8];
+	/* Receive buffer auto-tuning. */
+	u64 drs_ns;
+	u32 drs_seq, drs_space;
+	u64 rcv_rtt_ns, rcv_rtt_at_ns;
+	u32 rcv_rtt_seq;
+	/* Options. */
+	u32 keep_idle_s, keep_intvl_s; /* 0: the tunables */
+	u32 user_timeout_ms, linger2_s, notsent_lowat, defer_accept_s;
+	u16 user_mss;
+	u8 keep_cnt, syn_retries;
+	/* A listener's queues (state TCP_LISTEN); a connection's place in one. */
+	ref listener;     /* of a connection not yet accepted: the socket that listens */
+	ref accept_next;  /* of a connection; the head of a listener's queue */
+	ref accept_tail;
+	u32 accept_count, backlog;
+	ref request_head;
+	u32 request_count;
+	struct tcp_totals totals;
+};
+
+enum tcp_urg { TCP_URG_NONE, TCP_URG_NOT_YET, TCP_URG_VALID, TCP_URG_READ };
+
+/* A handshake in a listener's SYN queue; it becomes a socket when its last ACK comes. */
+struct tcp_request {
+	struct conn conn; /* must be first */
+	struct timer timer;
+	ref listener;     /* struct sock */
+	ref next, prev;   /* in the listener's queue */
+	u32 iss, irs, rcv_wnd, snd_wnd;
+	u32 ts_recent, ts_offset;
+	u64 began_ns, sent_ns;
+	u16 peer_mss, adv_mss;
+	u8 flags;         /* enum tcp_option_flag that both sides have */
+	u8 snd_wscale, rcv_wscale;
+	u8 retries;
+	u8 tos;
+	bool acked;       /* the bare ACK came while data is waited for (TCP_DEFER_ACCEPT) */
+	u8 challenges;
+	u64 challenge_ns;
+};
+
+struct tcp_timewait {
+	struct conn conn; /* must be first */
+	struct timer timer;
+	ref next, prev;   /* oldest first */
+	u32 snd_nxt, rcv_nxt, rcv_wnd;
+	u32 ts_recent, ts_offset;
+	u64 ts_recent_ns, acked_ns;
+	bool timestamps;
+	u8 tos, ttl;
+	u8 rcv_wscale;
+};
+
+/* From stack_init. */
+void tcp_init(struct stack *s);
+
+/* The timer of a SLAB_SOCK, SLAB_TCP_REQUEST or SLAB_TCP_TIMEWAIT has expired. */
+void tcp_timer(struct stack *s, ref owner);
+
+/* For tests: counts a broken invariant and returns its name, or returns NULL. */
+const char *tcp_check(struct stack *s, struct sock *sk);
+
+#endif

@@ -1,0 +1,47 @@
+/*
+ * Congestion control: what an algorithm is told, and what it decides. tcp_recovery.c finds losses and decides what to
+ * send again; an algorithm owns cwnd and ssthresh (bytes) and its private state in struct tcp.
+ */
+#ifndef STACK_TCP_CC_H
+#define STACK_TCP_CC_H
+
+#include "stack/types.h"
+
+struct tcp;
+
+/* Numbers of the algorithms: the index in the table, stored in struct tcp and in the tunables. */
+enum tcp_cc {
+	TCP_CC_RENO,
+	TCP_CCS
+};
+
+/* What an acknowledgement told. */
+struct tcp_cc_ack {
+	u64 now_ns;
+	u64 rtt_ns;        /* sample of this ACK, 0: none */
+	u32 acked;         /* bytes newly acknowledged cumulatively */
+	u32 delivered;     /* bytes newly known to have arrived: acked and newly SACKed */
+	u32 in_flight;     /* before this ACK */
+	bool cwnd_limited; /* the window was used fully (RFC 7661, RFC 5681 3.1) */
+	bool in_recovery;
+};
+
+struct tcp_cc_ops {
+	const char *name;
+	void (*init)(struct tcp *t);
+	void (*acked)(struct tcp *t, const struct tcp_cc_ack *ack);
+	u32 (*ssthresh)(struct tcp *t, u32 in_flight); /* after a loss */
+	void (*recovered)(struct tcp *t);              /* all that was lost has arrived */
+	void (*timeout)(struct tcp *t);                /* retransmission timeout */
+};
+
+const struct tcp_cc_ops *tcp_cc_of(const struct tcp *t);
+const char *tcp_cc_name(u32 cc);
+int tcp_cc_by_name(const char *name, u32 len); /* number, or -1 */
+
+/* RFC 6928: 10 segments, and not more than 14,600 bytes unless two segments are more. */
+u32 tcp_cc_initial_window(u32 mss);
+
+extern const struct tcp_cc_ops tcp_reno;
+
+#endif

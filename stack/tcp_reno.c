@@ -1,0 +1,59 @@
+/*
+ * NewReno (RFC 5681, RFC 6582), with byte counting (RFC 3465, L = 2 segments for each segment acknowledged: an ACK for
+ * a super-frame counts for all of it, a divided one for its bytes alone). Slow start below ssthresh, one segment a
+ * window above it; half of what was in flight after a loss.
+ */
+#include "stack/tcp.h"
+
+static void reno_init(struct tcp *t)
+{
+	t->cwnd_acked = 0;
+}
+
+static void reno_acked(struct tcp *t, const struct tcp_cc_ack *ack)
+{
+	u32 acked = ack->acked;
+
+	if (!ack->cwnd_limited)
+		return;
+	if (t->cwnd < t->ssthresh) { /* slow start */
+		u32 grow = MIN(acked, t->ssthresh - t->cwnd);
+
+		t->cwnd += grow;
+		acked -= grow;
+		if (acked == 0)
+			return;
+	}
+	t->cwnd_acked += acked;
+	if (t->cwnd_acked >= t->cwnd) {
+		u32 windows = t->cwnd_acked / t->cwnd;
+
+		t->cwnd_acked -= windows * t->cwnd;
+		t->cwnd += windows * t->mss;
+	}
+}
+
+/* RFC 5681 equation (4) */
+static u32 reno_ssthresh(struct tcp *t, u32 in_flight)
+{
+	return MAX(in_flight / 2, 2u * t->mss);
+}
+
+static void reno_recovered(struct tcp *t)
+{
+	t->cwnd_acked = 0;
+}
+
+static void reno_timeout(struct tcp *t)
+{
+	t->cwnd_acked = 0;
+}
+
+const struct tcp_cc_ops tcp_reno = {
+	.name = "reno",
+	.init = reno_init,
+	.acked = reno_acked,
+	.ssthresh = reno_ssthresh,
+	.recovered = reno_recovered,
+	.timeout = reno_timeout,
+};
