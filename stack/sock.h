@@ -93,6 +93,8 @@ enum sock_option {
 	OPT_NO_CHECK = 1 << 27,
 };
 
+#define MEMBERSHIP_SOURCES 10u /* igmp_max_msf */
+
 struct sock {
 	struct conn conn;        /* must be first */
 	u8 type;                 /* SOCK_STREAM = 1, SOCK_DGRAM = 2 */
@@ -123,8 +125,25 @@ struct sock {
 	struct pktq errq;        /* IP_RECVERR */
 	u32 rx_dropped;          /* for SO_RXQ_OVFL */
 	u16 udp_segment;         /* UDP_SEGMENT */
+	u16 port_low, port_high; /* IP_LOCAL_PORT_RANGE, 0: the host's */
 	u8 ip_options_len;
 	u8 ip_options[40];
+	u8 min_ttl;              /* IP_MINTTL: packets with less are ignored; 0 none */
+	u32 unicast_if;          /* IP_UNICAST_IF */
+	int peek_off;            /* SO_PEEK_OFF, -1 off */
+	u64 stored;              /* bit per option that is only stored (sock_opt.c) */
+	u32 busy_poll_us, reserve_mem;
+	int incoming_cpu;
+	u32 timestamping, timestamping_phc; /* SO_TIMESTAMPING */
+	ref filter;              /* SO_ATTACH_FILTER: a packet that holds the program, shared by children */
+	ref cork;                /* UDP_CORK, MSG_MORE: the datagram in the making */
+	struct endpoint cork_to;
+	struct sock_cork {
+		struct addr src;
+		u32 gso_size;
+		int tos, ttl;
+		u32 ifindex;
+	} cork_how;
 	struct timer timer;      /* TCP's deadlines */
 	/* Readiness. */
 	ref changed_next;
@@ -135,6 +154,17 @@ struct sock {
 	u32 holders;             /* processes that hold descriptors of it */
 	u32 fd_flags;            /* file status flags shared by all its descriptors: O_NONBLOCK, O_ASYNC */
 	u64 inode;               /* of the placeholder */
+};
+
+/* A multicast group that a socket has joined. */
+struct membership {
+	struct slab_head slab;
+	ref next;        /* of the socket's list */
+	struct addr group;
+	u32 ifindex;
+	u8 include;      /* sources: those listed only; else all but those listed */
+	u8 sources;
+	struct addr source[MEMBERSHIP_SOURCES];
 };
 
 /* poll(2)'s bits. */

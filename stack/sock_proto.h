@@ -103,6 +103,9 @@ void port_detach(struct stack *s, struct conn *c);
 /* Moves a socket to the other of the port's two lists. */
 void port_move(struct stack *s, struct conn *c, bool connected);
 
+/* The first of a port's list, 0 when it is empty; the next is conn.port_next. */
+ref port_first(struct stack *s, u8 proto, u16 number, bool connected);
+
 /* bind() and listen(): takes port `number` (0: any free one) at c->local.addr under the rules of Linux. 0 or -EADDRINUSE. */
 int port_bind(struct stack *s, struct sock *sk, u16 number);
 int port_listen_check(struct stack *s, struct sock *sk);
@@ -111,6 +114,15 @@ int port_listen_check(struct stack *s, struct sock *sk);
 struct conn *conn_get(struct stack *s, ref r);
 
 /* --- helpers of the socket layer for protocols --- */
+
+/* Gives up the address and port that the program did not choose itself. */
+void sock_unbind(struct stack *s, struct sock *sk);
+
+/* Leaves all groups. */
+void mcast_drop_all(struct stack *s, struct sock *sk);
+
+/* Whether a packet to a group is for this socket: joined there with this source, or IP_MULTICAST_ALL. */
+bool mcast_wants(struct stack *s, const struct sock *sk, const struct addr *group, const struct addr *source, u32 ifindex);
 
 /* 0.0.0.0 as a destination means this host (Linux): our bound address, or 127.0.0.1. */
 void sock_fix_remote(const struct sock *sk, struct endpoint *remote);
