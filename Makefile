@@ -3,6 +3,9 @@
 #   make BUILD=dir CC=clang SAN=address,undefined   choose output folder, compiler, sanitizers
 #   make V=1                                        show the commands
 
+# A script tests/e2e/x may stand beside its program x.c.
+MAKEFLAGS += --no-builtin-rules
+
 BUILD  ?= build
 PREFIX ?= /usr/local
 ifeq ($(origin CC),default)

@@ -6,6 +6,8 @@
 # the library opens /dev/net/tun in the peer's namespace (device `tap:NAME@NAMESPACE`). After each test frames must have been
 # counted on the TAP and the app's kernel must know of no internet socket.
 #
+# A script whose programs are not to get that far sets NO_FRAMES=1.
+#
 # A script defines functions test_NAME and calls e2e_main PREFIX "$@": each test gets a TAP and a folder ($DIR) of its own and gives
 # one line, `ok e2e-PREFIX-NAME`. Arguments choose tests by name. E2E_KERNEL=1 runs the same tests with the kernel's stack on both
 # sides of a veth pair: what fails there is the test's fault. LONG=1 transfers the full sizes. E2E_VERBOSE=1 shows every log.
@@ -239,7 +241,7 @@ e2e_one() {
 		trap 'echo "FAIL line $LINENO: $BASH_COMMAND" >&2' ERR
 		cd "$DIR"
 		"test_$name"
-		assert_frames
+		[ "${NO_FRAMES:-0}" = 1 ] || assert_frames
 		assert_no_kernel_sockets
 	) >"$DIR/test.log" 2>&1 &
 	wait $!
