@@ -7,9 +7,8 @@
  * reported back at the end. So epoll_wait costs the number of items that may be ready, whatever the size of the set, and
  * edge-triggered items report once per change (epoll(7)).
  *
- * The kernel's members stay in the program's real epoll descriptor. It holds one entry more, the marker: an eventfd of ours that is made
- * readable where the kernel alone looks at the set: when a thread sleeps in the kernel's own epoll_wait at the moment the first
- * stack socket is added, and when the set is a member of another one (`exported`).
+ * The kernel's members stay in the program's real epoll descriptor (call_epoll.c). A set that is a member of another one has an item there too,
+ * beside the kernel's own nesting: its readiness is that of its ready list.
  */
 #include "preload/epoll.h"
 
@@ -17,7 +16,7 @@
 #include "preload/wait.h"
 
 enum { EPOLL_SETS_MAX = 1u << 16, EPOLL_ITEMS_MAX = 1u << 20 };
-enum { EPOLL_PRIVATE = EPOLLWAKEUP | EPOLLONESHOT | EPOLLET | EPOLLEXCLUSIVE };
+enum { EPOLL_DEPTH = 5 }; /* sets in sets, as the kernel bounds them */
 
 void epoll_init(struct stack *s)
 {
@@ -35,13 +34,18 @@ static struct epoll_item *item_get(struct stack *s, ref r)
 	return slab_get(s, SLAB_EPOLL_ITEM, r);
 }
 
-ref epoll_set_new(struct stack *s, int marker)
+ref epoll_set_new(struct stack *s)
 {
-	ref r = slab_alloc(s, SLAB_EPOLL_SET);
+	return slab_alloc(s, SLAB_EPOLL_SET);
+}
 
-	if (r)
-		epoll_set_get(s, r)->marker = marker;
-	return r;
+/* The head of the list of items on a target, NULL when it is gone. */
+static ref *watch_list(struct stack *s, ref target)
+{
+	struct epoll_set *es = epoll_set_get(s, target);
+	struct sock *sk = es ? NULL : sock_get(s, target);
+
+	return es ? &es->watch_items : sk ? &sk->watch_items : NULL;
 }
 
 ref *epoll_waiters(struct stack *s, ref set)
@@ -51,7 +55,6 @@ ref *epoll_waiters(struct stack *s, ref set)
 	return es ? &es->waiters : NULL;
 }
 
-/* The ready list is singly linked; an item that leaves the set while on it is left as a stale ref and skipped. */
 static void ready_push(struct stack *s, struct epoll_set *es, struct epoll_item *it)
 {
 	struct epoll_item *tail;
@@ -88,60 +91,64 @@ static void ready_remove(struct stack *s, struct epoll_set *es, struct epoll_ite
 	es->ready_count--;
 }
 
-u32 epoll_expand(struct stack *s, const struct sock *sk, u32 mask)
+u32 epoll_expand(const struct sock *sk, u32 mask)
 {
-	(void)s;
 	if (mask & EV_IN)
 		mask |= EPOLLRDNORM;
 	if (mask & EV_OUT)
 		mask |= EPOLLWRNORM | (sk->type == SOCK_DGRAM ? EPOLLWRBAND : 0u);
-	if (mask & EV_PRI)
-		mask |= EPOLLRDBAND * (sk->type == SOCK_STREAM ? 0u : 1u);
 	return mask;
 }
 
 static u32 item_mask(struct stack *s, const struct epoll_item *it)
 {
-	struct sock *sk = sock_get(s, it->sock);
+	struct sock *sk;
 
-	if (!sk || it->flags & ITEM_DISABLED)
+	if (it->flags & ITEM_DISABLED)
 		return 0;
-	return epoll_expand(s, sk, sock_poll(s, it->sock)) & (it->events | EPOLLERR | EPOLLHUP);
+	if (ref_kind(it->target) == SLAB_EPOLL_SET)
+		return epoll_ready(s, it->target) ? it->events & (EPOLLIN | EPOLLRDNORM) : 0;
+	sk = sock_get(s, it->target);
+	return sk ? epoll_expand(sk, sock_poll(s, it->target)) & (it->events | EPOLLERR | EPOLLHUP) : 0;
 }
 
-/* Something happened to an item that is on the ready list now. */
-static void set_wake(struct stack *s, struct epoll_set *es)
+/* Puts an item on its set's ready list and wakes one call that sleeps on the set, or on one that the set is a member of. */
+static void item_happened(struct stack *s, struct epoll_item *it, u32 depth)
 {
+	struct epoll_set *es = epoll_set_get(s, it->set);
+	ref r;
+
+	if (!es || it->flags & ITEM_DISABLED || depth > EPOLL_DEPTH)
+		return;
+	ready_push(s, es, it);
 	if (es->waiters)
 		wait_wake_one(s, es->waiters);
-	else if (es->exported)
-		es->marker_owed = 1;
+	for (r = es->watch_items; item_get(s, r); r = item_get(s, r)->watch_next)
+		item_happened(s, item_get(s, r), depth + 1);
 }
 
 void epoll_notify(struct stack *s, struct sock *sk, u32 events)
 {
-	ref r = sk->watch_items, next;
+	u32 happened = epoll_expand(sk, events);
 	bool exclusive_done = false;
+	ref r, next;
 
-	for (; r; r = next) {
+	for (r = sk->watch_items; r; r = next) {
 		struct epoll_item *it = item_get(s, r);
 		struct epoll_set *es;
 
 		if (!it)
 			break;
 		next = it->watch_next;
-		es = epoll_set_get(s, it->set);
-		if (!es || it->flags & ITEM_DISABLED)
-			continue;
-		if (!(epoll_expand(s, sk, events) & (it->events | EPOLLERR | EPOLLHUP)))
+		if (!(happened & (it->events | EPOLLERR | EPOLLHUP)))
 			continue;
 		if (it->events & EPOLLEXCLUSIVE) {
-			if (exclusive_done)
+			es = epoll_set_get(s, it->set);
+			if (exclusive_done || !es)
 				continue;
 			exclusive_done = es->waiters != 0;
 		}
-		ready_push(s, es, it);
-		set_wake(s, es);
+		item_happened(s, it, 0);
 	}
 }
 
@@ -162,9 +169,10 @@ bool epoll_ready(struct stack *s, ref set)
 	return false;
 }
 
-static struct epoll_item *item_find(struct stack *s, ref set, struct sock *sk, int fd, u32 pid)
+static struct epoll_item *item_find(struct stack *s, ref set, ref target, int fd, u32 pid)
 {
-	struct epoll_item *it = item_get(s, sk->watch_items);
+	ref *head = watch_list(s, target);
+	struct epoll_item *it = head ? item_get(s, *head) : NULL;
 
 	for (; it; it = item_get(s, it->watch_next)) {
 		if (it->set == set && it->fd == fd && it->pid == pid)
@@ -176,15 +184,15 @@ static struct epoll_item *item_find(struct stack *s, ref set, struct sock *sk, i
 static void item_free(struct stack *s, struct epoll_item *it)
 {
 	struct epoll_set *es = epoll_set_get(s, it->set);
-	struct sock *sk = sock_get(s, it->sock);
+	ref *watch = watch_list(s, it->target);
 	struct epoll_item *next = item_get(s, it->watch_next), *prev = item_get(s, it->watch_prev);
 
 	if (next)
 		next->watch_prev = it->watch_prev;
 	if (prev)
 		prev->watch_next = it->watch_next;
-	else if (sk)
-		sk->watch_items = it->watch_next;
+	else if (watch)
+		*watch = it->watch_next;
 	next = item_get(s, it->set_next);
 	prev = item_get(s, it->set_prev);
 	if (next)
@@ -198,15 +206,16 @@ static void item_free(struct stack *s, struct epoll_item *it)
 	slab_free(s, it->slab.self);
 }
 
-static int item_add(struct stack *s, struct epoll_set *es, struct sock *sk, int fd, u32 pid, const struct epoll_event *e)
+static int item_add(struct stack *s, struct epoll_set *es, ref target, int fd, u32 pid, const struct epoll_event *e)
 {
+	ref *watch = watch_list(s, target);
 	ref r = slab_alloc(s, SLAB_EPOLL_ITEM);
 	struct epoll_item *it = item_get(s, r), *head;
 
 	if (!r)
 		return -ENOMEM;
 	it->set = es->slab.self;
-	it->sock = sk->conn.slab.self;
+	it->target = target;
 	it->fd = fd;
 	it->pid = pid;
 	it->events = e->events;
@@ -214,11 +223,11 @@ static int item_add(struct stack *s, struct epoll_set *es, struct sock *sk, int 
 	it->flags = 0;
 	it->watch_prev = it->set_prev = 0;
 	it->ready_next = it->ready_prev = 0;
-	it->watch_next = sk->watch_items;
-	head = item_get(s, sk->watch_items);
+	it->watch_next = *watch;
+	head = item_get(s, *watch);
 	if (head)
 		head->watch_prev = r;
-	sk->watch_items = r;
+	*watch = r;
 	it->set_next = es->items;
 	head = item_get(s, es->items);
 	if (head)
@@ -227,16 +236,15 @@ static int item_add(struct stack *s, struct epoll_set *es, struct sock *sk, int 
 	return 0;
 }
 
-int epoll_set_ctl(struct stack *s, ref set, int op, ref sock, int fd, u32 pid, const struct epoll_event *e)
+int epoll_set_ctl(struct stack *s, ref set, int op, ref target, int fd, u32 pid, const struct epoll_event *e)
 {
 	struct epoll_set *es = epoll_set_get(s, set);
-	struct sock *sk = sock_get(s, sock);
 	struct epoll_item *it;
 	int err;
 
-	if (!es || !sk)
+	if (!es || !watch_list(s, target))
 		return -EBADF;
-	it = item_find(s, set, sk, fd, pid);
+	it = item_find(s, set, target, fd, pid);
 	switch (op) {
 	case EPOLL_CTL_ADD:
 		if (it)
@@ -244,10 +252,10 @@ int epoll_set_ctl(struct stack *s, ref set, int op, ref sock, int fd, u32 pid, c
 		if (e->events & EPOLLEXCLUSIVE &&
 			e->events & ~(u32)(EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE))
 			return -EINVAL;
-		err = item_add(s, es, sk, fd, pid, e);
+		err = item_add(s, es, target, fd, pid, e);
 		if (err)
 			return err;
-		it = item_find(s, set, sk, fd, pid);
+		it = item_find(s, set, target, fd, pid);
 		break;
 	case EPOLL_CTL_MOD:
 		if (e->events & EPOLLEXCLUSIVE)
@@ -268,10 +276,8 @@ int epoll_set_ctl(struct stack *s, ref set, int op, ref sock, int fd, u32 pid, c
 	default:
 		return -EINVAL;
 	}
-	if (item_mask(s, it)) {
-		ready_push(s, es, it);
-		set_wake(s, es);
-	}
+	if (item_mask(s, it))
+		item_happened(s, it, 0);
 	return 0;
 }
 
@@ -320,5 +326,7 @@ void epoll_closed(struct stack *s, ref set)
 		return;
 	while (item_get(s, es->items))
 		item_free(s, item_get(s, es->items));
+	while (item_get(s, es->watch_items))
+		item_free(s, item_get(s, es->watch_items));
 	slab_free(s, set);
 }

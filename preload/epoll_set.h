@@ -13,9 +13,7 @@ struct epoll_set {
 	ref ready_head, ready_tail;
 	u32 ready_count;
 	ref waiters;     /* sleeping epoll_wait, poll and select calls (struct waiter) */
-	s32 marker;      /* the eventfd in the kernel's set, a number of the process that made the set */
-	u32 exported;    /* a member of another set: the kernel must see its readiness on the marker */
-	u32 marker_owed; /* readiness that the marker does not show yet */
+	ref watch_items; /* items of other sets of which this one is a member */
 	u64 kernel_ns;   /* when the kernel's members were last looked at while the stack's had events */
 };
 
@@ -24,27 +22,27 @@ enum { ITEM_READY = 1, ITEM_DISABLED = 2 };
 struct epoll_item {
 	struct slab_head slab;
 	ref set;
-	ref sock;
+	ref target; /* SLAB_SOCK, or SLAB_EPOLL_SET: a set in a set */
 	s32 fd;
 	u32 pid; /* the process in which fd is the number */
 	u32 events;
 	u32 flags;
 	u64 data;
-	ref watch_next, watch_prev; /* of the socket's items */
+	ref watch_next, watch_prev; /* of the target's items */
 	ref set_next, set_prev;
 	ref ready_next, ready_prev;
 };
 
 struct epoll_set *epoll_set_get(struct stack *s, ref r);
-ref epoll_set_new(struct stack *s, int marker); /* 0: no room */
+ref epoll_set_new(struct stack *s); /* 0: no room */
 
 /* 0, -EEXIST, -ENOENT, -EINVAL, -ENOMEM, -EBADF as epoll_ctl(2). */
-int epoll_set_ctl(struct stack *s, ref set, int op, ref sock, int fd, u32 pid, const struct epoll_event *e);
+int epoll_set_ctl(struct stack *s, ref set, int op, ref target, int fd, u32 pid, const struct epoll_event *e);
 
 /* Takes at most max events; how many. */
 u32 epoll_collect(struct stack *s, ref set, struct epoll_event *out, u32 max);
 
 /* The mask that poll(2) shows for what the engine reports: POLLRDNORM beside POLLIN and so on. */
-u32 epoll_expand(struct stack *s, const struct sock *sk, u32 mask);
+u32 epoll_expand(const struct sock *sk, u32 mask);
 
 #endif

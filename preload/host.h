@@ -60,7 +60,7 @@ struct slot {
 /* The calling thread's slot, claimed at its first use and given back when the thread ends. NULL when all are taken. */
 struct slot *slot_self(void);
 u32 slot_index(const struct slot *slot);
-struct slot *slot_at(u32 index);
+struct slot *slot_at(u32 index); /* NULL beyond the last */
 
 /* --- sleeping and waking --- */
 

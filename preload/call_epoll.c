@@ -1,0 +1,389 @@
+/*
+ * Interposed: epoll_create, epoll_ctl, epoll_wait and their kin.
+ *
+ * An epoll descriptor is the kernel's own, with the kernel members in it. Its entry in the table of descriptors names
+ * the struct epoll_set once a stack socket has been added; until then its calls are libc's. Threads that sleep in the kernel's epoll_wait at
+ * that moment are woken by the marker, an eventfd of ours that stands readable in the kernel's set until the last of them has come back, and
+ * go on in the stack's way.
+ */
+#include <errno.h>
+#include <string.h>
+#include <sys/eventfd.h>
+
+#include "preload/deadline.h"
+#include "preload/epoll_set.h"
+#include "preload/export.h"
+#include "preload/fdtable.h"
+#include "preload/guard.h"
+#include "preload/libc.h"
+#include "preload/raw.h"
+#include "preload/wait.h"
+
+enum { BATCH = 128, NESTS = 32 };
+
+#define MARKER        0x7573746b6d61726bull
+#define KERNEL_LOOK_NS (50 * NS_PER_US) /* the kernel's members wait no longer than this behind busy stack members */
+
+/* Sets nested in sets before either had stack members; looked through when one gets its first. */
+static struct nest {
+	int outer, inner; /* inner 0: free */
+	struct epoll_event event;
+} nests[NESTS];
+
+static int answer(int rc)
+{
+	if (rc >= 0)
+		return rc;
+	errno = -rc;
+	return -1;
+}
+
+static int created(int fd)
+{
+	if (fd >= 0)
+		fdtable_set(fd, FD_EPOLL, 0, 0);
+	return fd;
+}
+
+EXPORT int epoll_create(int size)
+{
+	return created(libc.epoll_create(size));
+}
+
+EXPORT int epoll_create1(int flags)
+{
+	return created(libc.epoll_create1(flags));
+}
+
+/* Threads in the kernel's epoll_wait, and the marker that fetches them out, by epoll descriptor. */
+static struct kernel_wait {
+	int sleepers;
+	int marker;    /* descriptor + 1, 0 none */
+	int sightings; /* by threads that do not sleep in the kernel */
+} kernel_waits[256];
+
+enum { SIGHTINGS_MAX = 64 }; /* then those counted as sleepers have left by cancellation or siglongjmp */
+
+static struct kernel_wait *kernel_wait(int epfd)
+{
+	return &kernel_waits[(unsigned)epfd % ARRAY_LEN(kernel_waits)];
+}
+
+static void marker_remove(struct kernel_wait *k)
+{
+	int fd = __atomic_exchange_n(&k->marker, 0, __ATOMIC_ACQ_REL) - 1;
+
+	if (fd >= 0)
+		raw_close(fd); /* which takes it out of the kernel's set */
+}
+
+/* A thread that is not asleep meets the marker: it stays while somebody is to be woken. */
+static void marker_seen(int epfd)
+{
+	struct kernel_wait *k = kernel_wait(epfd);
+
+	if (__atomic_load_n(&k->sleepers, __ATOMIC_ACQUIRE) <= 0 ||
+		__atomic_add_fetch(&k->sightings, 1, __ATOMIC_RELAXED) > SIGHTINGS_MAX) {
+		__atomic_store_n(&k->sleepers, 0, __ATOMIC_RELEASE);
+		marker_remove(k);
+	}
+}
+
+/* Wakes the threads that sleep in the kernel's epoll_wait on epfd, if any; -EINVAL when it is no epoll descriptor. */
+static int marker_add(int epfd)
+{
+	struct epoll_event e = {.events = EPOLLIN, .data.u64 = MARKER};
+	struct kernel_wait *k = kernel_wait(epfd);
+	int fd, err, none = 0;
+
+	fd = raw_eventfd(1, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (fd < 0)
+		return fd;
+	err = (int)raw_syscall4(SYS_epoll_ctl, epfd, EPOLL_CTL_ADD, fd, (long)&e);
+	k->sightings = 0;
+	if (err || __atomic_load_n(&k->sleepers, __ATOMIC_ACQUIRE) <= 0 ||
+		!__atomic_compare_exchange_n(&k->marker, &none, fd + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		raw_close(fd);
+	return err;
+}
+
+/* Brackets a sleep in the kernel's own epoll_wait. False when the set has got stack members: sleep the stack's way. */
+static bool kernel_wait_begin(int epfd, ref *set)
+{
+	__atomic_add_fetch(&kernel_wait(epfd)->sleepers, 1, __ATOMIC_ACQ_REL);
+	if (fdtable_find(epfd, set) != FD_EPOLL || !*set)
+		return true;
+	__atomic_sub_fetch(&kernel_wait(epfd)->sleepers, 1, __ATOMIC_ACQ_REL);
+	return false;
+}
+
+static void kernel_wait_end(int epfd)
+{
+	struct kernel_wait *k = kernel_wait(epfd);
+
+	if (__atomic_sub_fetch(&k->sleepers, 1, __ATOMIC_ACQ_REL) <= 0)
+		marker_remove(k);
+}
+
+static int nest_add(ref outer, ref inner, int inner_fd, const struct epoll_event *e);
+
+/* The set behind an epoll descriptor, made when it has none yet. 0 with *error. */
+static ref set_of(int epfd, int *error)
+{
+	enum fd_kind kind;
+	ref set = 0, inner;
+	u32 i;
+
+	kind = fdtable_find(epfd, &set);
+	if (kind == FD_EPOLL && set)
+		return set;
+	set = epoll_set_new(host_enter());
+	host_leave();
+	*error = -ENOMEM;
+	if (!set)
+		return 0;
+	*error = fdtable_set(epfd, FD_EPOLL, set, 0);
+	if (!*error)
+		*error = marker_add(epfd);
+	if (*error) {
+		fdtable_clear(epfd, &set);
+		epoll_closed(host_enter(), set);
+		host_leave();
+		if (kind == FD_EPOLL)
+			fdtable_set(epfd, FD_EPOLL, 0, 0);
+		return 0;
+	}
+	for (i = 0; i < NESTS; i++) {
+		struct nest n = nests[i];
+
+		if (!n.inner || (n.inner != epfd && n.outer != epfd))
+			continue;
+		nests[i].inner = 0;
+		inner = n.inner == epfd ? set : set_of(n.inner, error);
+		if (inner)
+			nest_add(n.outer == epfd ? set : set_of(n.outer, error), inner, n.inner, &n.event);
+	}
+	return set;
+}
+
+static int nest_add(ref outer, ref inner, int inner_fd, const struct epoll_event *e)
+{
+	int err;
+
+	if (!outer)
+		return -ENOMEM;
+	err = epoll_set_ctl(host_enter(), outer, EPOLL_CTL_ADD, inner, inner_fd, (u32)raw_getpid(), e);
+	host_leave();
+	return err;
+}
+
+/* One epoll descriptor as a member of another: the kernel nests them; so do the sets, now or when they come to be. */
+static int ctl_nested(int epfd, int op, int fd, struct epoll_event *event)
+{
+	struct epoll_event e = {0};
+	int rc = libc.epoll_ctl(epfd, op, fd, event), err = 0;
+	ref outer = 0, inner = 0;
+	u32 i;
+
+	if (rc)
+		return rc;
+	if (op != EPOLL_CTL_DEL)
+		e = *event;
+	for (i = 0; i < NESTS; i++) {
+		if (nests[i].inner == fd && nests[i].outer == epfd)
+			nests[i].inner = 0;
+	}
+	fdtable_find(epfd, &outer);
+	fdtable_find(fd, &inner);
+	if (!outer && !inner) {
+		for (i = 0; op != EPOLL_CTL_DEL && i < NESTS; i++) {
+			if (nests[i].inner)
+				continue;
+			nests[i] = (struct nest){epfd, fd, e};
+			break;
+		}
+		return 0;
+	}
+	guard_enter();
+	outer = set_of(epfd, &err);
+	inner = outer ? set_of(fd, &err) : 0;
+	if (inner) {
+		epoll_set_ctl(host_enter(), outer, op, inner, fd, (u32)raw_getpid(), &e);
+		host_leave();
+	}
+	guard_leave(false);
+	return 0;
+}
+
+EXPORT int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
+{
+	struct epoll_event e = {0};
+	enum fd_kind target, kind;
+	ref sock = 0, set = 0;
+	int err = 0;
+
+	target = fdtable_find(fd, &sock);
+	if (target == FD_EPOLL && epfd != fd)
+		return ctl_nested(epfd, op, fd, event);
+	if (target != FD_SOCKET)
+		return libc.epoll_ctl(epfd, op, fd, event);
+	guard_enter();
+	kind = fdtable_find(epfd, &set);
+	if (kind == FD_SOCKET)
+		err = -EINVAL;
+	else if (op != EPOLL_CTL_DEL && guard_copy(&e, event, sizeof(e)))
+		err = -EFAULT;
+	else if (raw_fcntl(epfd, F_GETFD, 0) < 0)
+		err = -EBADF;
+	else
+		set = set_of(epfd, &err);
+	if (!err) {
+		err = epoll_set_ctl(host_enter(), set, op, sock, fd, (u32)raw_getpid(), &e);
+		host_leave();
+	}
+	guard_leave(false);
+	return answer(err);
+}
+
+/* What the kernel's members have, without waiting, the marker left out. */
+static int kernel_events(int epfd, struct epoll_event *out, int max)
+{
+	int n = (int)raw_syscall6(SYS_epoll_pwait, epfd, (long)out, max, 0, 0, RAW_NSIG_BYTES), i, kept = 0;
+
+	for (i = 0; i < n; i++) {
+		if (out[i].data.u64 != MARKER)
+			out[kept++] = out[i];
+	}
+	if (kept < n)
+		marker_seen(epfd);
+	return n < 0 ? n : kept;
+}
+
+/* Drops kernel events of nested sets that the stack's side has reported already: the number kept. */
+static int without_twins(struct epoll_event *e, int ours, int kernels)
+{
+	int i, k, kept = 0;
+
+	for (i = ours; i < ours + kernels; i++) {
+		for (k = 0; k < ours && e[k].data.u64 != e[i].data.u64; k++)
+			;
+		if (k < ours && e[k].events & e[i].events & EPOLLIN)
+			continue;
+		e[ours + kept++] = e[i];
+	}
+	return kept;
+}
+
+/* epoll_wait on a set with stack members: the number of events in out, or negative errno. */
+static int set_wait(int epfd, ref set, struct epoll_event *out, int max, u64 deadline, const sigset_t *mask)
+{
+	struct wait_sock w = {.sock = set, .events = EV_IN};
+	struct pollfd fd = {.fd = epfd, .events = POLLIN};
+	int ours, kernels, rc;
+
+	for (;;) {
+		struct stack *s = host_enter();
+		struct epoll_set *es = epoll_set_get(s, set);
+		bool look;
+
+		if (!es) {
+			host_leave();
+			return -EBADF;
+		}
+		ours = (int)epoll_collect(s, set, out, (u32)max);
+		look = ours < max && (!ours || s->now_ns - es->kernel_ns >= KERNEL_LOOK_NS);
+		if (look)
+			es->kernel_ns = s->now_ns;
+		host_leave();
+		kernels = look ? kernel_events(epfd, out + ours, max - ours) : 0;
+		if (kernels > 0 && ours)
+			kernels = without_twins(out, ours, kernels);
+		if (ours || kernels)
+			return kernels < 0 && ours ? ours : ours + kernels;
+		fd.revents = 0;
+		rc = wait_any(&w, 1, &fd, 1, deadline, mask);
+		if (rc <= 0)
+			return rc;
+	}
+}
+
+static int wait_ours(int epfd, ref set, struct epoll_event *events, int max, u64 deadline, const sigset_t *mask)
+{
+	struct epoll_event out[BATCH];
+	int n;
+
+	if (max <= 0)
+		return -EINVAL;
+	guard_enter();
+	for (;;) {
+		n = set_wait(epfd, set, out, max < BATCH ? max : BATCH, deadline, mask);
+		if (n != -EINTR || guard_pending())
+			break;
+		guard_leave(true);
+		guard_enter();
+	}
+	if (n > 0 && guard_copy(events, out, (unsigned long)n * sizeof(*events)))
+		n = -EFAULT;
+	guard_leave(true);
+	return n;
+}
+
+/*
+ * After the kernel's own epoll_wait: true when it came back for the marker, and the set has stack members now. Other events of the same
+ * answer are the program's.
+ */
+static bool woken_by_marker(int epfd, struct epoll_event *events, int *n, ref *set)
+{
+	int i, kept = 0;
+
+	for (i = 0; i < *n; i++) {
+		if (events[i].data.u64 != MARKER)
+			events[kept++] = events[i];
+	}
+	if (kept == *n)
+		return false;
+	*n = kept;
+	return !kept && fdtable_find(epfd, set) == FD_EPOLL && *set;
+}
+
+EXPORT int epoll_pwait2(int epfd, struct epoll_event *events, int max, const struct timespec *timeout, const sigset_t *mask)
+{
+	ref set = 0;
+	u64 deadline;
+	int n;
+
+	if (!deadline_valid(timeout)) {
+		errno = EINVAL;
+		return -1;
+	}
+	deadline = deadline_timespec(timeout);
+	if (!kernel_wait_begin(epfd, &set))
+		return answer(wait_ours(epfd, set, events, max, deadline, mask));
+	libc_need();
+	n = libc.epoll_pwait2(epfd, events, max, timeout, mask);
+	kernel_wait_end(epfd);
+	if (n > 0 && woken_by_marker(epfd, events, &n, &set))
+		return answer(wait_ours(epfd, set, events, max, deadline, mask));
+	return n;
+}
+
+EXPORT int epoll_pwait(int epfd, struct epoll_event *events, int max, int timeout, const sigset_t *mask)
+{
+	u64 deadline = deadline_ms(timeout);
+	ref set = 0;
+	int n;
+
+	if (!kernel_wait_begin(epfd, &set))
+		return answer(wait_ours(epfd, set, events, max, deadline, mask));
+	libc_need();
+	n = mask ? libc.epoll_pwait(epfd, events, max, timeout, mask) : libc.epoll_wait(epfd, events, max, timeout);
+	kernel_wait_end(epfd);
+	if (n > 0 && woken_by_marker(epfd, events, &n, &set))
+		return answer(wait_ours(epfd, set, events, max, deadline, mask));
+	return n;
+}
+
+EXPORT int epoll_wait(int epfd, struct epoll_event *events, int max, int timeout)
+{
+	return epoll_pwait(epfd, events, max, timeout, NULL);
+}
