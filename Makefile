@@ -63,8 +63,8 @@ $(BUILD)/libtapio.a: $(call obj,$(tapio_src))
 $(BUILD)/libtest.a: $(call obj,$(lib_src))
 	$(call say,AR) rm -f $@ && $(AR) rcs $@ $^
 # The shim's objects beside its entry points, for the ustack command and unit tests. What defines a name of libc is left out
-# (preload/*exports*.c): in a static link it would take libc's place.
-$(BUILD)/libpreload.a: $(call obj,$(filter-out preload/%exports.c preload/exports%,$(preload_src)))
+# (preload/call_*.c, preload/*exports.c): in a static link it would take libc's place.
+$(BUILD)/libpreload.a: $(call obj,$(filter-out preload/%exports.c preload/call_%.c,$(preload_src)))
 	$(call say,AR) rm -f $@ && $(AR) rcs $@ $^
 
 $(BUILD)/libustack.so: $(call obj,$(preload_src)) $(BUILD)/libtapio.a $(BUILD)/libstack.a preload/exports.map

@@ -12,11 +12,6 @@
 /* Signals that siginterrupt(3) has made interrupting: signal(3) leaves out SA_RESTART for them. */
 static sigset_t interrupting;
 
-int guard_real_sigaction(int sig, const struct sigaction *act, struct sigaction *old)
-{
-	return libc.sigaction(sig, act, old);
-}
-
 EXPORT int sigaction(int sig, const struct sigaction *act, struct sigaction *old)
 {
 	return guard_sigaction(sig, act, old);

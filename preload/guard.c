@@ -20,6 +20,7 @@
 #include "preload/copy.h"
 #include "preload/guard_signal.h"
 #include "preload/host.h"
+#include "preload/libc.h"
 #include "preload/raw.h"
 
 enum { RECORDS = 8, SIGNALS = 65 };
@@ -173,7 +174,7 @@ static void take_default(int sig, const siginfo_t *info)
 
 	memset(&dfl, 0, sizeof(dfl));
 	dfl.sa_handler = SIG_DFL;
-	guard_real_sigaction(sig, &dfl, NULL);
+	libc.sigaction(sig, &dfl, NULL);
 	if (info->si_code <= 0) /* sent by somebody: it does not come again by itself */
 		raw_syscall3(SYS_tgkill, raw_getpid(), raw_gettid(), sig);
 }
@@ -195,7 +196,7 @@ static void trampoline(int sig, siginfo_t *info, void *context)
 		if (sig != SIGSEGV && sig != SIGBUS) {
 			memset(&dfl, 0, sizeof(dfl));
 			dfl.sa_handler = SIG_DFL;
-			guard_real_sigaction(sig, &dfl, NULL);
+			libc.sigaction(sig, &dfl, NULL);
 		}
 	}
 	if (guard.depth && !is_fault(sig, info) && record(sig, info, context, &a))
@@ -212,7 +213,7 @@ static int set_trampoline(int sig, const struct sigaction *want)
 	a.sa_flags = (a.sa_flags | SA_SIGINFO) & ~(int)SA_RESETHAND;
 	if (!has_handler(want))
 		a.sa_flags |= SA_ONSTACK;
-	return guard_real_sigaction(sig, &a, NULL);
+	return libc.sigaction(sig, &a, NULL);
 }
 
 static bool untouched(int sig)
@@ -227,7 +228,7 @@ void guard_install(void)
 	if (__atomic_exchange_n(&installed, 1, __ATOMIC_ACQ_REL))
 		return;
 	for (sig = 1; sig < SIGNALS; sig++) {
-		if (untouched(sig) || guard_real_sigaction(sig, NULL, &wanted[sig]))
+		if (untouched(sig) || libc.sigaction(sig, NULL, &wanted[sig]))
 			continue;
 		if (has_handler(&wanted[sig]) || sig == SIGSEGV || sig == SIGBUS)
 			set_trampoline(sig, &wanted[sig]);
@@ -240,13 +241,13 @@ int guard_sigaction(int sig, const struct sigaction *act, struct sigaction *old)
 	int err;
 
 	if (!__atomic_load_n(&installed, __ATOMIC_ACQUIRE) || sig < 1 || sig >= SIGNALS || untouched(sig))
-		return guard_real_sigaction(sig, act, old);
+		return libc.sigaction(sig, act, old);
 	before = wanted[sig];
 	if (act) {
 		want = *act;
 		wanted[sig] = want;
 		err = has_handler(&want) || sig == SIGSEGV || sig == SIGBUS ? set_trampoline(sig, &want)
-									   : guard_real_sigaction(sig, &want, NULL);
+									   : libc.sigaction(sig, &want, NULL);
 		if (err) {
 			wanted[sig] = before;
 			return err;

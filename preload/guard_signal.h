@@ -10,7 +10,4 @@ void guard_install(void);
 /* sigaction(2) as the program sees it: 0, or -1 with errno. */
 int guard_sigaction(int sig, const struct sigaction *act, struct sigaction *old);
 
-/* libc's sigaction. */
-int guard_real_sigaction(int sig, const struct sigaction *act, struct sigaction *old);
-
 #endif
