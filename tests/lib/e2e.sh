@@ -19,6 +19,7 @@ BUILD=${BUILD:-build}
 [[ $BUILD == /* ]] || BUILD=$E2E_ROOT/$BUILD
 PEER_NS=us-peer-$$
 APP_NS=us-app-$$
+KERNEL_NS=us-kern-$$
 E2E_TIMEOUT=${E2E_TIMEOUT:-60}
 E2E_DIR=
 DIR=
@@ -75,7 +76,7 @@ e2e_setup() {
 
 e2e_cleanup() {
 	trap - EXIT
-	for ns in "$APP_NS" "$PEER_NS"; do
+	for ns in "$APP_NS" "$KERNEL_NS" "$PEER_NS"; do
 		[ -e "/run/netns/$ns" ] || continue
 		end_all "$ns"
 		ip netns del "$ns" || true
@@ -129,6 +130,23 @@ device_down() {
 app_down() {
 	[ "${E2E_KERNEL:-0}" = 1 ] || timeout -k 2 10 nsenter --net="/run/netns/$APP_NS" \
 		env "${APP_ENV[@]:1}" "$BUILD/ustack" down >>"$DIR/down.log" 2>&1
+}
+
+# on_kernel CMD ...: runs a command of the test with the kernel's stack in the place of ours, in a namespace of its own; then goes
+# back. For the comparison of what both give.
+on_kernel() {
+	local ns=$APP_NS status=0
+	device_down
+	APP_NS=$KERNEL_NS
+	ip netns add "$APP_NS"
+	nsenter --net="/run/netns/$APP_NS" sysctl -qw net.ipv6.conf.all.disable_ipv6=1 net.ipv6.conf.default.disable_ipv6=1
+	E2E_KERNEL=1 device_up k
+	E2E_KERNEL=1 "$@" || status=$?
+	E2E_KERNEL=1 device_down
+	ip netns del "$APP_NS"
+	APP_NS=$ns
+	device_up "$n"
+	return $status
 }
 
 # ---- running programs
