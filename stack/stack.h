@@ -16,13 +16,14 @@
 #include "stack/sock.h"
 
 #define STACK_ROUTES 32
+#define STACK_IP_IDS 1024      /* a power of two */
 #define STACK_PMTUS 256        /* a power of two */
 #define STACK_ICMP_BUCKETS 1024 /* a power of two */
 #define STACK_TX_RING 4096 /* frames waiting for the device; a power of two */
 #define STACK_TOUCHED 4
 
 struct stack_route {
-	struct addr prefix; /* family FAMILY_NONE: unused entry */
+	struct addr prefix;
 	struct addr gateway; /* family FAMILY_NONE: on the link */
 	u8 prefix_len;
 	u8 zero;
@@ -30,10 +31,11 @@ struct stack_route {
 	u32 metric;
 };
 
-/* The MTU of a path, learnt from ICMP (icmp.c). */
+/* The MTU of a path, learnt from ICMP (route.c). */
 struct pmtu {
 	struct addr dst; /* family FAMILY_NONE: unused entry */
 	u32 mtu;
+	u32 changes;   /* since learnt_ns */
 	u64 learnt_ns;
 	u64 expires_ns;
 };
@@ -96,10 +98,13 @@ struct stack {
 	struct hash neighs;
 	struct hash reasms;
 	ref last_neigh; /* the one used last: most packets go the same way as the one before */
-	ref neigh_lru_head, neigh_lru_tail; /* least recently used first */
+	struct neigh_list {
+		ref head, tail; /* least recently used first */
+	} neigh_spare, neigh_kept; /* neigh.c */
 	ref reasm_oldest, reasm_newest;
 	u64 counters[COUNTERS];
-	u32 route_count;
+	u16 ip_id[STACK_IP_IDS];
+	u32 route_count; /* entries in use, best first */
 	u32 pmtu_count; /* entries ever learnt: the table need not be searched before the first */
 	struct pmtu pmtu[STACK_PMTUS];
 	struct icmp_bucket icmp_bucket[STACK_ICMP_BUCKETS];
