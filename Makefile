@@ -29,7 +29,7 @@ stack_src   := $(wildcard stack/*.c)
 tapio_src   := $(wildcard tapio/*.c)
 preload_src := $(wildcard preload/*.c)
 tools_src   := $(wildcard tools/*.c)
-lib_src     := $(wildcard tests/lib/*.c) tools/impair.c tools/units.c
+lib_src     := $(wildcard tests/lib/*.c) tools/impair.c tools/units.c tools/delay.c
 obj = $(patsubst %.c,$(BUILD)/obj/%.o,$(1))
 
 # One program per file in these folders.

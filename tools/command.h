@@ -1,0 +1,22 @@
+/* The commands of `ustack`, and what they share. */
+#ifndef TOOLS_COMMAND_H
+#define TOOLS_COMMAND_H
+
+/* Exit statuses besides 0. */
+enum {
+	COMMAND_FAILED = 1, /* tried, and it went wrong */
+	COMMAND_USAGE = 2,  /* not understood */
+};
+
+/* Each gets argv from its own name on and returns the exit status. */
+int doctor_command(int argc, char **argv);
+int link_command(int argc, char **argv);
+int run_command(int argc, char **argv);
+int tap_command(int argc, char **argv);
+
+/* Prints `ustack: ...` on stderr. Returns COMMAND_FAILED or COMMAND_USAGE, as named. */
+int command_failed(const char *format, ...) __attribute__((format(printf, 1, 2)));
+int command_misused(const char *command, const char *format, ...)
+	__attribute__((format(printf, 2, 3)));
+
+#endif

@@ -1,0 +1,64 @@
+/* `ustack run`: a program with the library in front of it and its configuration in the environment.
+ */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "tools/command.h"
+#include "tools/library.h"
+#include "tools/settings.h"
+
+static void run_help(void)
+{
+	puts("usage: ustack run [--KEY VALUE]... [--] PROGRAM [ARGUMENT]...\n\n"
+	     "Runs the program with its internet sockets on a stack of its own. As root it makes "
+	     "the TAP first if there is\n"
+	     "none, with the gateway's address on the kernel's side. The keys, which may also "
+	     "stand in the environment\n"
+	     "(USTACK_KEY) and in an ini file:\n");
+	settings_help();
+}
+
+/* Puts the library in front of what is preloaded already. */
+static int run_preload(void)
+{
+	char library[4096];
+	const char *others = getenv("LD_PRELOAD");
+	char *list = NULL;
+	int ret;
+
+	library_find(library, sizeof(library));
+	if (others && *others && asprintf(&list, "%s:%s", library, others) < 0)
+		return -1;
+	ret = setenv("LD_PRELOAD", list ? list : library, 1);
+	free(list);
+	return ret;
+}
+
+int run_command(int argc, char **argv)
+{
+	static struct config config;
+	int first, ret;
+
+	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+		run_help();
+		return 0;
+	}
+	first = settings_take(argc, argv);
+	if (first < 0)
+		return -first;
+	if (first >= argc)
+		return command_misused("run", "a program is expected");
+	ret = settings_load(&config);
+	if (ret == 0 && !config.off)
+		ret = settings_make_device(&config);
+	if (ret)
+		return ret;
+	if (run_preload() < 0)
+		return command_failed("no memory");
+	execvp(argv[first], argv + first);
+	ret = errno == ENOENT ? 127 : 126; /* as a shell has it */
+	command_failed("cannot run %s: %s", argv[first], strerror(errno));
+	return ret;
+}
