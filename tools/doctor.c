@@ -62,8 +62,10 @@ static void doctor_features(const struct tapio *dev)
 			dev->features & DEVICE_USO ? ", USO" : "; no USO (Linux 6.2 has it)");
 }
 
-/* Returns whether devices may be created here. */
-static bool doctor_tun(void)
+/* Whether a TAP may be attached to, and made. */
+enum tun { TUN_NOT, TUN_ATTACH, TUN_MAKE };
+
+static enum tun doctor_tun(void)
 {
 	struct tapio dev;
 	char name[IFNAMSIZ], why[256];
@@ -71,14 +73,14 @@ static bool doctor_tun(void)
 
 	if (fd < 0 && (errno == EACCES || errno == EPERM)) {
 		doctor_say(MISSING, "/dev/net/tun may not be opened: chmod 666 /dev/net/tun");
-		return false;
+		return TUN_NOT;
 	}
 	if (fd < 0) {
 		doctor_say(MISSING,
 			"/dev/net/tun: %s: modprobe tun; in a container start it with --device "
 			"/dev/net/tun",
 			strerror(errno));
-		return false;
+		return TUN_NOT;
 	}
 	close(fd);
 	doctor_say(GOOD, "/dev/net/tun may be opened");
@@ -87,15 +89,15 @@ static bool doctor_tun(void)
 		doctor_say(NOTE,
 			"TAP devices may not be made here: root makes one with `ustack tap up`, or "
 			"give CAP_NET_ADMIN (in a container --cap-add NET_ADMIN)");
-		return false;
+		return TUN_ATTACH;
 	}
 	doctor_say(GOOD, "TAP devices may be made");
 	doctor_features(&dev);
 	tapio_close(&dev);
-	return true;
+	return TUN_MAKE;
 }
 
-static void doctor_attach(const struct config *config, bool probed)
+static void doctor_attach(const struct config *config, enum tun tun)
 {
 	struct tapio dev;
 	char why[256];
@@ -105,13 +107,14 @@ static void doctor_attach(const struct config *config, bool probed)
 		return;
 	}
 	doctor_say(GOOD, "device %s: may be attached to", config->device);
-	if (!probed && dev.kind == TAPIO_TAP)
+	if (tun != TUN_MAKE && dev.kind == TAPIO_TAP)
 		doctor_features(&dev);
 	tapio_close(&dev);
 }
 
-static void doctor_device(const struct config *config, bool may_make)
+static void doctor_device(const struct config *config, enum tun tun)
 {
+	const struct passwd *user = getpwuid(getuid());
 	const char *name = config->device;
 	struct rtnl_link link;
 	int fd = -1, ret = -ENODEV;
@@ -125,17 +128,15 @@ static void doctor_device(const struct config *config, bool may_make)
 	if (fd >= 0)
 		close(fd);
 	if (strpbrk(name, ":@")) {
-		doctor_attach(config, may_make);
+		doctor_attach(config, tun);
 	} else if (ret == -ENODEV) {
-		doctor_say(may_make ? NOTE : MISSING,
-			"there is no device %s yet: ustack tap up %s --user %s%s", name, name,
-			may_make ? "USER"
-				 : (getpwuid(getuid()) ? getpwuid(getuid())->pw_name : "USER"),
-			may_make ? "" : "   (as root)");
+		doctor_say(tun == TUN_MAKE ? NOTE : MISSING,
+			"there is no device %s yet: ustack tap up %s --user %s   (as root)", name,
+			name, user ? user->pw_name : "USER");
 	} else if (ret == 0 && link.is_tap && link.running) {
 		doctor_say(NOTE, "device %s is in use by a program", name);
 	} else {
-		doctor_attach(config, may_make);
+		doctor_attach(config, tun);
 		if (ret == 0 && !link.up)
 			doctor_say(MISSING, "device %s is down: ip link set %s up", name, name);
 	}
@@ -202,7 +203,8 @@ static void doctor_kernel(void)
 
 static bool doctor_in_path(const char *program)
 {
-	char *path = strdup(getenv("PATH") ? getenv("PATH") : "/usr/sbin:/usr/bin:/sbin:/bin");
+	const char *set = getenv("PATH");
+	char *path = strdup(set ? set : "/usr/sbin:/usr/bin:/sbin:/bin");
 	char *rest = path, *folder, file[4096];
 	bool found = false;
 
@@ -241,6 +243,7 @@ static void doctor_programs(void)
 int doctor_command(int argc, char **argv)
 {
 	static struct config config;
+	enum tun tun;
 	int first;
 
 	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
@@ -258,7 +261,9 @@ int doctor_command(int argc, char **argv)
 		return command_misused("doctor", "`%s` is one word too many", argv[first]);
 	if (settings_load(&config) == 0) {
 		doctor_say(GOOD, "configuration%s%s", config.file[0] ? ": " : "", config.file);
-		doctor_device(&config, doctor_tun());
+		tun = doctor_tun();
+		if (tun != TUN_NOT)
+			doctor_device(&config, tun);
 	} else {
 		doctor_missing++;
 	}

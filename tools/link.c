@@ -185,10 +185,9 @@ static int link_open(struct link *link, char **names, const struct impair_config
 }
 
 /* Returns 0, or -ENETDOWN when the device is gone. */
-static int link_hand_over(
-	struct link_end *to, const u8 *data, size_t len, const struct offload *off)
+static int link_hand_over(struct link_end *to, u8 *data, size_t len, const struct offload *off)
 {
-	struct iovec iov = {.iov_base = (void *)(uintptr_t)data, .iov_len = len};
+	struct iovec iov = {.iov_base = data, .iov_len = len};
 	int ret = tapio_write(&to->dev, &iov, 1, off);
 
 	if (ret == 0) {

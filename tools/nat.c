@@ -6,6 +6,7 @@
 #include "tools/nat.h"
 
 #include <fcntl.h>
+#include <net/if.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -39,9 +40,9 @@ static int nat_run(char *const argv[], bool quiet)
 									      : -1;
 }
 
-static int nat_script(const char *text, bool quiet)
+static int nat_script(char *text, bool quiet)
 {
-	char *argv[] = {"nft", (char *)(uintptr_t)text, NULL};
+	char *argv[] = {"nft", text, NULL};
 
 	return nat_run(argv, quiet);
 }
@@ -81,18 +82,26 @@ static int nat_set_forwarding(bool on)
 	return ret;
 }
 
-/* How many tables say so. */
-static int nat_marks(void)
+static bool nat_has_mark(const char *tap)
 {
-	FILE *out = popen("nft list chains ip 2>/dev/null", "r");
-	char line[256];
-	int count = 0;
+	char table[64], text[160];
 
-	while (out && fgets(line, sizeof(line), out))
-		count += strstr(line, "forwarding_was_off") != NULL;
-	if (out)
-		pclose(out);
-	return count;
+	nat_table(tap, table, sizeof(table));
+	snprintf(text, sizeof(text), "list chain ip %s forwarding_was_off", table);
+	return nat_script(text, true) == 0;
+}
+
+/* Does any interface's table say so? */
+static bool nat_any_mark(void)
+{
+	struct if_nameindex *all = if_nameindex();
+	bool found = false;
+
+	for (struct if_nameindex *i = all; i && i->if_index && !found; i++)
+		found = nat_has_mark(i->if_name);
+	if (all)
+		if_freenameindex(all);
+	return found;
 }
 
 bool nat_is_up(const char *tap)
@@ -114,7 +123,7 @@ int nat_up(const char *tap)
 	if (strpbrk(tap, "\"\\$*"))
 		return command_failed("--nat takes no TAP with such a name: %s", tap);
 	nat_table(tap, table, sizeof(table));
-	if (!nat_forwarding() || nat_marks() > 0)
+	if (!nat_forwarding() || nat_any_mark())
 		snprintf(mark, sizeof(mark), "add chain ip %s forwarding_was_off", table);
 	/* Marked on the way in: what the host forwards for others is not ours to translate. */
 	snprintf(text, sizeof(text),
@@ -144,12 +153,11 @@ int nat_down(const char *tap)
 	if (!nat_is_up(tap))
 		return 0;
 	nat_table(tap, table, sizeof(table));
-	snprintf(text, sizeof(text), "list chain ip %s forwarding_was_off", table);
-	was_off = nat_script(text, true) == 0;
+	was_off = nat_has_mark(tap);
 	snprintf(text, sizeof(text), "delete table ip %s", table);
 	if (nat_script(text, false) != 0)
 		return command_failed("nft could not delete the table %s", table);
-	if (was_off && nat_marks() == 0)
+	if (was_off && !nat_any_mark())
 		nat_set_forwarding(false);
 	return 0;
 }

@@ -98,7 +98,7 @@ static void rtnl_parse_tun(struct rtnl_link *link, void *attrs, size_t len)
 	void *data = info ? rtnl_find(info, info_len, IFLA_INFO_DATA, 0, &data_len) : NULL;
 	u8 *type, *persist;
 
-	if (!kind || !data || strncmp(kind, "tun", 4) != 0)
+	if (!kind || !data || memcmp(kind, "tun", 4) != 0)
 		return;
 	type = rtnl_find(data, data_len, IFLA_TUN_TYPE, 1, NULL);
 	persist = rtnl_find(data, data_len, IFLA_TUN_PERSIST, 1, NULL);
