@@ -182,7 +182,7 @@ void stack_tx_done(struct stack *s); /* the frame at tx_done has been written (o
 void stack_tx_reclaim(struct stack *s); /* under the lock: frees the frames that are done */
 bool stack_tx_queue(struct stack *s, ref frame); /* from eth_output; false: full, frame dropped and counted */
 
-/* Takes the next changed socket off the list and its events; 0 when there is none. The socket may have become an orphan. */
+/* sock.c: takes the next changed socket off the list and its events; 0 when there is none. The socket may have become an orphan. */
 ref stack_changed(struct stack *s, u32 *events);
 
 /*
