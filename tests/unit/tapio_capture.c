@@ -13,6 +13,7 @@
 
 #include "tapio/bpf.h"
 #include "tapio/capture.h"
+#include "tapio/tapio.h"
 #include "tests/lib/check_lines.h"
 
 static struct capture cap;
@@ -247,6 +248,72 @@ START_TEST(tapio_capture_stops_at_file_limit)
 }
 END_TEST
 
+/* A TCP super-frame 10.0.0.2:1234 -> 10.0.0.1:80 as the stack hands it to a TAP. */
+static size_t make_super_frame(u8 *frame, struct offload *offload)
+{
+	const size_t payload = 60000, tcp_len = 20 + payload, ip_len = 20 + tcp_len;
+	u32 sum = 10 * 256 + 2 + 10 * 256 + 1 + 6 + (u32)tcp_len;
+	u8 *ip = frame + 14, *tcp = ip + 20;
+
+	memset(frame, 'x', 14 + ip_len);
+	memcpy(frame, datagram, 14);
+	memcpy(ip, datagram + 14, 20);
+	ip[2] = (u8)(ip_len >> 8);
+	ip[3] = (u8)ip_len;
+	ip[9] = 6;
+	ip[10] = ip[11] = 0;
+	memset(tcp, 0, 20);
+	memcpy(tcp, (u8[]){0x04, 0xd2, 0, 80, 0, 0, 0, 1, 0, 0, 0, 1, 0x50, 0x10, 1, 0}, 16);
+	sum = (sum & 0xffff) + (sum >> 16);
+	tcp[16] = (u8)(sum >> 8);
+	tcp[17] = (u8)sum;
+	*offload = (struct offload){
+		.flags = OFFLOAD_NEEDS_CSUM,
+		.gso_type = OFFLOAD_GSO_TCP4,
+		.header_len = 54,
+		.gso_size = 1460,
+		.csum_start = 34,
+		.csum_offset = 16,
+	};
+	return 14 + ip_len;
+}
+
+static bool output_has(const char *command, const char *text)
+{
+	char line[512], whole[600];
+	bool found = false;
+	FILE *out;
+
+	snprintf(whole, sizeof(whole), "%s %s 2>&1", command, path);
+	out = popen(whole, "r");
+	while (out && fgets(line, sizeof(line), out))
+		found = found || strstr(line, text);
+	if (out)
+		pclose(out);
+	return found;
+}
+
+START_TEST(tapio_capture_is_read_by_tcpdump_and_tshark)
+{
+	static u8 frame[TAPIO_FRAME_MAX];
+	u64 when = 1700000000ull * NS_PER_S + 123456789;
+	struct offload offload;
+	size_t len = make_super_frame(frame, &offload);
+
+	open_or_fail(NULL);
+	ck_assert_int_eq(put(frame, len, 1514, &offload, when), 0);
+	ck_assert_int_eq(put(frame, len, 65536, &(struct offload){0}, when), 0);
+	ck_assert(output_has("tcpdump -nn -vv --nano -r", "cksum 0x"));
+	ck_assert(output_has("tcpdump -nn -vv -c 1 -r", "(correct)"));
+	ck_assert(output_has("tcpdump -nn -vv -r", "(incorrect"));
+	ck_assert(output_has("tcpdump -nn --nano -tt -r", "1700000000.123456789"));
+	ck_assert(output_has("tcpdump -nn -r", "length 60000"));
+	ck_assert(output_has("tshark -o tcp.check_checksum:TRUE -T fields -e tcp.checksum.status "
+			     "-e tcp.len -c 1 -r",
+		"1\t60000"));
+}
+END_TEST
+
 /* Our interpreter against libpcap's, over random frames cut anywhere. */
 START_TEST(tapio_capture_bpf_as_libpcap)
 {
@@ -313,6 +380,7 @@ static Suite *make_suite(void)
 	tcase_add_test(tests, tapio_capture_refuses);
 	tcase_add_test(tests, tapio_capture_writers_do_not_mix);
 	tcase_add_test(tests, tapio_capture_stops_at_file_limit);
+	tcase_add_test(tests, tapio_capture_is_read_by_tcpdump_and_tshark);
 	tcase_add_test(tests, tapio_capture_bpf_as_libpcap);
 	suite_add_tcase(suite, tests);
 	return suite;
