@@ -243,6 +243,54 @@ START_TEST(tapio_tap_down_loses_frames_and_comes_back)
 }
 END_TEST
 
+/* The kernel takes a frame of 60 KiB with an unfinished checksum as one piece, and refuses one
+ * whose header lies. */
+START_TEST(tapio_tap_takes_super_frames)
+{
+	static u8 frame[54 + 60000], got[70000];
+	struct sockaddr_ll at = {.sll_family = AF_PACKET, .sll_protocol = htons(ETH_P_IP)};
+	struct offload offload = {
+		.flags = OFFLOAD_NEEDS_CSUM,
+		.gso_type = OFFLOAD_GSO_TCP4,
+		.header_len = 54,
+		.gso_size = 1460,
+		.csum_start = 34,
+		.csum_offset = 16,
+	};
+	int host = socket(AF_PACKET, SOCK_RAW, htons(ETH_P_IP));
+
+	open_or_fail("ta0");
+	at.sll_ifindex = (int)if_nametoindex("ta0");
+	ck_assert_int_eq(bind(host, (struct sockaddr *)&at, sizeof(at)), 0);
+	memset(frame, 0xff, 6);
+	memcpy(frame + 6, dev.mac, 6);
+	memcpy(frame + 12, (u8[]){8, 0, 0x45, 0, (60040 >> 8) & 0xff, 60040 & 0xff}, 6);
+	frame[23] = 6;
+	frame[46] = 0x50;
+	ck_assert_int_eq(write_frame(frame, sizeof(frame), &offload), 0);
+	ck_assert_int_eq(recv(host, got, sizeof(got), 0), sizeof(frame));
+	offload.csum_start = 60000;
+	offload.csum_offset = 60000;
+	ck_assert_int_eq(write_frame(frame, sizeof(frame), &offload), -EINVAL);
+	close(host);
+	tapio_close(&dev);
+}
+END_TEST
+
+START_TEST(tapio_tap_takes_many_pieces)
+{
+	struct iovec iov[TAPIO_IOV_MAX + 1];
+
+	open_or_fail("ta0");
+	memset(buf, 0xff, 6);
+	for (size_t i = 0; i < ARRAY_LEN(iov); i++)
+		iov[i] = (struct iovec){.iov_base = buf, .iov_len = 10};
+	ck_assert_int_eq(tapio_write(&dev, iov, TAPIO_IOV_MAX, &off), 0);
+	ck_assert_int_eq(tapio_write(&dev, iov, TAPIO_IOV_MAX + 1, &off), -EMSGSIZE);
+	tapio_close(&dev);
+}
+END_TEST
+
 static void make_persistent(const char *name, short flags)
 {
 	struct ifreq ifr = {.ifr_flags = flags};
@@ -357,6 +405,8 @@ static Suite *make_suite(void)
 	tcase_add_checked_fixture(tap, own_namespace, NULL);
 	tcase_add_test(tap, tapio_tap_exchanges_frames);
 	tcase_add_test(tap, tapio_tap_down_loses_frames_and_comes_back);
+	tcase_add_test(tap, tapio_tap_takes_super_frames);
+	tcase_add_test(tap, tapio_tap_takes_many_pieces);
 	tcase_add_test(tap, tapio_tap_deleted_is_gone);
 	tcase_add_test(tap, tapio_tap_busy_or_foreign_is_explained);
 	tcase_add_test(tap, tapio_tap_in_other_namespace);
