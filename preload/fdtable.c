@@ -11,10 +11,10 @@
 #define PINS	   1024
 #define PIN_LAST   (1ull << 32)
 
-u64 *_Atomic fdtable_chunk[FDTABLE_CHUNKS];
-static _Atomic int limit;
-static _Atomic u64 pins[PINS]; /* a sock, and PIN_LAST when the close of its last number is left to this call */
-static _Atomic int pin_limit;
+u64 *fdtable_chunk[FDTABLE_CHUNKS];
+static int limit;
+static u64 pins[PINS]; /* a sock, and PIN_LAST when the close of its last number is left to this call */
+static int pin_limit;
 
 static u64 word_of(enum fd_kind kind, ref object, u64 inode)
 {
@@ -52,7 +52,7 @@ int fdtable_reserve(int fd)
 
 int fdtable_set(int fd, enum fd_kind kind, ref object, u64 inode)
 {
-	int old = limit;
+	int old = __atomic_load_n(&limit, __ATOMIC_SEQ_CST);
 	u64 *slot;
 
 	if (fdtable_reserve(fd) < 0)
@@ -105,7 +105,7 @@ ref fdtable_sock_checked(int fd)
 u32 fdtable_count(enum fd_kind kind, ref object)
 {
 	u32 count = 0;
-	int end = limit;
+	int end = __atomic_load_n(&limit, __ATOMIC_SEQ_CST);
 
 	for (int first = 0; first < end; first += (int)FDTABLE_CHUNK) {
 		u64 *chunk = slot_of(first);
@@ -125,11 +125,12 @@ int fdtable_pin(ref sock)
 	for (int i = 0; i < PINS; i++) {
 		u64 none = 0;
 
-		if (pins[i] || !__atomic_compare_exchange_n(&pins[i], &none, (u64)sock, false,
+		if (__atomic_load_n(&pins[i], __ATOMIC_SEQ_CST) ||
+			!__atomic_compare_exchange_n(&pins[i], &none, (u64)sock, false,
 				       __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 			continue;
-		if (pin_limit <= i)
-			pin_limit = i + 1;
+		if (__atomic_load_n(&pin_limit, __ATOMIC_SEQ_CST) <= i)
+			__atomic_store_n(&pin_limit, i + 1, __ATOMIC_SEQ_CST);
 		return i;
 	}
 	return -1;
@@ -142,10 +143,11 @@ bool fdtable_unpin(int pin)
 
 bool fdtable_defer(ref sock)
 {
-	for (int i = 0; i < pin_limit; i++) {
+	for (int i = 0; i < __atomic_load_n(&pin_limit, __ATOMIC_SEQ_CST); i++) {
 		u64 pinned = sock;
 
-		if (pins[i] == pinned && __atomic_compare_exchange_n(&pins[i], &pinned,
+		if (__atomic_load_n(&pins[i], __ATOMIC_SEQ_CST) == pinned &&
+			__atomic_compare_exchange_n(&pins[i], &pinned,
 						 pinned | PIN_LAST, false, __ATOMIC_SEQ_CST,
 						 __ATOMIC_SEQ_CST))
 			return true;
@@ -155,12 +157,12 @@ bool fdtable_defer(ref sock)
 
 void fdtable_forked(void)
 {
-	for (int i = 0; i < pin_limit; i++)
+	for (int i = 0; i < __atomic_load_n(&pin_limit, __ATOMIC_SEQ_CST); i++)
 		pins[i] = 0;
 	pin_limit = 0;
 }
 
 int fdtable_limit(void)
 {
-	return limit;
+	return __atomic_load_n(&limit, __ATOMIC_SEQ_CST);
 }

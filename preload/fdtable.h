@@ -16,7 +16,7 @@ enum fd_kind { FD_OTHER, FD_SOCKET, FD_EPOLL, FD_NETLINK };
  */
 #define FDTABLE_CHUNK  8192u
 #define FDTABLE_CHUNKS 2048u
-extern u64 *_Atomic fdtable_chunk[FDTABLE_CHUNKS];
+extern u64 *fdtable_chunk[FDTABLE_CHUNKS];
 
 static inline u64 fdtable_word(int fd)
 {
