@@ -140,11 +140,12 @@ static void line_format(struct line *l, const char *format, va_list args)
 	}
 }
 
-static bool log_append(struct stack *s, const struct line *l)
+/* Appends a line if `more` bytes behind it have room too. */
+static bool log_append(struct stack *s, const struct line *l, u32 more)
 {
 	u32 size = sizeof(s->log_text), at = s->log_head % size, first = MIN(l->len, size - at);
 
-	if (l->len > size - (s->log_head - s->log_tail))
+	if (l->len + more > size - (s->log_head - s->log_tail))
 		return false;
 	memcpy(s->log_text + at, l->text, first);
 	memcpy(s->log_text, l->text + first, l->len - first);
@@ -152,7 +153,7 @@ static bool log_append(struct stack *s, const struct line *l)
 	return true;
 }
 
-static void log_report_loss(struct stack *s)
+static void log_report_loss(struct stack *s, u32 more)
 {
 	struct line l = {.len = 0};
 
@@ -160,7 +161,7 @@ static void log_report_loss(struct stack *s)
 		return;
 	line_number(&l, s->log_lost, 10, 1);
 	line_text(&l, " log lines lost\n");
-	if (log_append(s, &l))
+	if (log_append(s, &l, more))
 		s->log_lost = 0;
 }
 
@@ -183,8 +184,8 @@ void log_line(struct stack *s, enum log_area area, enum log_level level, const c
 	line_format(&l, format, args);
 	va_end(args);
 	l.text[l.len++] = '\n'; /* line_char leaves room for it */
-	log_report_loss(s);
-	if (s->log_lost || !log_append(s, &l))
+	log_report_loss(s, l.len);
+	if (s->log_lost || !log_append(s, &l, 0))
 		s->log_lost++;
 }
 
@@ -206,7 +207,7 @@ u32 log_read(struct stack *s, char *line, u32 size)
 	u32 n = 0;
 
 	if (s->log_tail == s->log_head)
-		log_report_loss(s);
+		log_report_loss(s, 0);
 	while (s->log_tail != s->log_head) {
 		char c = s->log_text[s->log_tail++ % sizeof(s->log_text)];
 
