@@ -7,12 +7,14 @@
 
 #include <arpa/inet.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <sched.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -542,6 +544,119 @@ static void run_state(void)
 	res_nclose(&state);
 }
 
+/* --- asynchronous requests, threads, and what must not be opened --- */
+
+static void expect(const char *id, bool right, const char *what)
+{
+	judge(id, "", right ? "" : what);
+}
+
+static volatile sig_atomic_t signalled;
+
+static void on_signal(int sig, siginfo_t *info, void *context)
+{
+	(void)context;
+	signalled = info->si_code == SI_ASYNCNL && info->si_value.sival_int == 7 ? sig : -1;
+}
+
+static void run_async(void)
+{
+	struct gaicb a = {.ar_name = "plain.test"}, b = {.ar_name = "missing.test"},
+		     c = {.ar_name = "one"};
+	struct gaicb *list[] = {&a, NULL, &b, &c};
+	const struct gaicb *pending[] = {&a};
+	struct sigevent event = {
+		.sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR1, .sigev_value = {7}};
+	struct sigaction action = {.sa_sigaction = on_signal, .sa_flags = SA_SIGINFO};
+	int ret;
+
+	ret = resolve_getaddrinfo_a(GAI_WAIT, list, 4, NULL);
+	expect("resolve-async-wait",
+		!ret && !resolve_gai_error(&a) && resolve_gai_error(&b) == EAI_NONAME &&
+			!resolve_gai_error(&c) && a.ar_result && !b.ar_result && c.ar_result,
+		"another result");
+	resolve_freeaddrinfo(a.ar_result);
+	resolve_freeaddrinfo(c.ar_result);
+	sigaction(SIGUSR1, &action, NULL);
+	ret = resolve_getaddrinfo_a(GAI_NOWAIT, list, 1, &event);
+	while (!ret && resolve_gai_error(&a) == EAI_INPROGRESS) {
+		int waited = resolve_gai_suspend(pending, 1, NULL);
+
+		if (waited && waited != EAI_INTR && waited != EAI_ALLDONE)
+			ret = waited;
+	}
+	for (int i = 0; i < 1000 && !signalled; i++)
+		usleep(1000);
+	expect("resolve-async-signal", !ret && signalled == SIGUSR1 && !resolve_gai_error(&a),
+		"no signal");
+	expect("resolve-async-done",
+		resolve_gai_suspend(pending, 1, NULL) == EAI_ALLDONE &&
+			resolve_gai_cancel(&a) == EAI_ALLDONE,
+		"not done");
+	resolve_freeaddrinfo(a.ar_result);
+	expect("resolve-async-bad-mode",
+		resolve_getaddrinfo_a(5, list, 1, NULL) == EAI_SYSTEM && errno == EINVAL, "taken");
+}
+
+static void *look_up_many(void *arg)
+{
+	static const char *const name[] = {"plain.test", "one", "www", "1.2.3.4"};
+	uintptr_t wrong = 0;
+
+	(void)arg;
+	for (int i = 0; i < 40; i++) {
+		struct addrinfo *found = NULL;
+
+		wrong += resolve_getaddrinfo(name[i % 4], "80", NULL, &found) != 0;
+		resolve_freeaddrinfo(found);
+	}
+	return (void *)wrong;
+}
+
+static void run_threads(void)
+{
+	pthread_t thread[8];
+	uintptr_t wrong = 0;
+
+	for (int i = 0; i < 8; i++)
+		pthread_create(&thread[i], NULL, look_up_many, NULL);
+	for (int i = 0; i < 8; i++) {
+		void *result;
+
+		pthread_join(thread[i], &result);
+		wrong += (uintptr_t)result;
+	}
+	expect("resolve-threads", !wrong, "a lookup failed");
+}
+
+/* With no descriptor to be had: what needs none works, what needs one says so. */
+static void run_without_descriptors(void)
+{
+	struct rlimit old, none = {0};
+	struct addrinfo numeric = {.ai_flags = AI_NUMERICHOST}, passive = {.ai_flags = AI_PASSIVE},
+			*list = NULL;
+	struct sockaddr_in in = {.sin_family = AF_INET};
+	char text[64];
+	int ret;
+
+	getrlimit(RLIMIT_NOFILE, &old);
+	none.rlim_max = old.rlim_max;
+	setrlimit(RLIMIT_NOFILE, &none);
+	ret = resolve_getaddrinfo("10.1.2.3", "80", &numeric, &list);
+	resolve_freeaddrinfo(list);
+	list = NULL;
+	ret |= resolve_getaddrinfo(NULL, "80", &passive, &list);
+	resolve_freeaddrinfo(list);
+	ret |= resolve_getnameinfo(
+		(struct sockaddr *)&in, sizeof(in), text, sizeof(text), NULL, 0, NI_NUMERICHOST);
+	list = NULL;
+	expect("resolve-numeric-opens-nothing", !ret, "it does");
+	ret = resolve_getaddrinfo("plain.test", "80", NULL, &list);
+	setrlimit(RLIMIT_NOFILE, &old);
+	expect("resolve-without-descriptors", ret == EAI_SYSTEM || ret == EAI_AGAIN,
+		gai_strerror(ret));
+}
+
 /* --- the namespace --- */
 
 static void die(const char *what)
@@ -644,6 +759,9 @@ int main(void)
 	run_nameinfo();
 	run_queries();
 	run_state();
+	run_async();
+	run_threads();
+	run_without_descriptors();
 	kill(dnsmasq, SIGKILL);
 	waitpid(dnsmasq, NULL, 0);
 	snprintf(command, sizeof(command), "rm -r %s", dir);
