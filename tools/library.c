@@ -1,9 +1,13 @@
 /* Looks around the running program's own file. */
 #include "tools/library.h"
 
+#include <dlfcn.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "tools/command.h"
 
 bool library_find(char *out, size_t size)
 {
@@ -24,4 +28,32 @@ bool library_find(char *out, size_t size)
 	}
 	snprintf(out, size, "libustack.so");
 	return false;
+}
+
+/* The loader would go on without it, and the program would be on the kernel's stack. */
+static bool library_loads(const char *name)
+{
+	void *handle = dlopen(name, RTLD_LAZY | RTLD_LOCAL);
+
+	if (handle)
+		dlclose(handle);
+	return handle != NULL;
+}
+
+int library_preload(void)
+{
+	char library[4096];
+	const char *others = getenv("LD_PRELOAD");
+	char *list = NULL;
+	int ret;
+
+	if (!library_find(library, sizeof(library)) && !library_loads(library))
+		return command_failed(
+			"cannot find libustack.so, neither beside this program nor in "
+			"the loader's path: make install");
+	if (others && *others && asprintf(&list, "%s:%s", library, others) < 0)
+		return command_failed("no memory");
+	ret = setenv("LD_PRELOAD", list ? list : library, 1);
+	free(list);
+	return ret ? command_failed("no memory") : 0;
 }

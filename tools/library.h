@@ -10,4 +10,8 @@
  */
 bool library_find(char *out, size_t size);
 
+/* Puts it in LD_PRELOAD, in front of what is there already. Returns 0, or -1 when there is no
+ * memory. */
+int library_preload(void);
+
 #endif

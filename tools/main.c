@@ -12,16 +12,20 @@ static const struct {
 	const char *help;
 } commands[] = {
 	{"run", run_command, "run a program on the stack"},
+	{"up", up_command, "start a host that no program uses yet"},
 	{"tap", tap_command, "make, show and remove TAP devices"},
 	{"link", link_command, "join two devices, with the loss and delay of a real link"},
 	{"doctor", doctor_command, "say what this machine lacks to run, and what mends it"},
+	/* Started by the others: */
+	{"hold", up_hold_command, NULL},
 };
 
 static void main_help(FILE *out)
 {
 	fputs("usage: ustack COMMAND ...\n\n", out);
 	for (size_t i = 0; i < ARRAY_LEN(commands); i++)
-		fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].help);
+		if (commands[i].help)
+			fprintf(out, "  %-8s %s\n", commands[i].name, commands[i].help);
 	fputs("\n`ustack COMMAND --help` says more of each.\n", out);
 }
 

@@ -20,22 +20,6 @@ static void run_help(void)
 	settings_help();
 }
 
-/* Puts the library in front of what is preloaded already. */
-static int run_preload(void)
-{
-	char library[4096];
-	const char *others = getenv("LD_PRELOAD");
-	char *list = NULL;
-	int ret;
-
-	library_find(library, sizeof(library));
-	if (others && *others && asprintf(&list, "%s:%s", library, others) < 0)
-		return -1;
-	ret = setenv("LD_PRELOAD", list ? list : library, 1);
-	free(list);
-	return ret;
-}
-
 int run_command(int argc, char **argv)
 {
 	static struct config config;
@@ -55,8 +39,9 @@ int run_command(int argc, char **argv)
 		ret = settings_make_device(&config);
 	if (ret)
 		return ret;
-	if (run_preload() < 0)
-		return command_failed("no memory");
+	ret = library_preload();
+	if (ret)
+		return ret;
 	execvp(argv[first], argv + first);
 	ret = errno == ENOENT ? 127 : 126; /* as a shell has it */
 	command_failed("cannot run %s: %s", argv[first], strerror(errno));
