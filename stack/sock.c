@@ -186,6 +186,15 @@ void sock_fix_remote(const struct sock *sk, struct endpoint *remote)
 		remote->addr = addr_v4(0x7f000001);
 }
 
+struct addr sock_source(struct stack *s, const struct sock *sk)
+{
+	const struct addr *a = &sk->conn.local.addr;
+
+	if (addr_is_any(a) || addr_is_multicast(a) || netif_is_broadcast(s, a))
+		return (struct addr){0};
+	return *a;
+}
+
 void sock_unbind(struct stack *s, struct sock *sk)
 {
 	if (!(sk->flags & SOCK_BOUND_ADDR))
@@ -207,7 +216,9 @@ static int dissolve(struct stack *s, struct sock *sk)
 		conn_remove(s, &sk->conn);
 	sk->conn.remote = (struct endpoint){.addr = addr_v4(0)};
 	sk->state = SOCK_CLOSED;
-	sk->flags &= ~(u32)(SOCK_CONNECT_PENDING | SOCK_RCV_SHUT | SOCK_SND_SHUT);
+	sk->flags &= ~(u32)SOCK_CONNECT_PENDING;
+	if (sk->type == LX_SOCK_STREAM)
+		sk->flags &= ~(u32)(SOCK_RCV_SHUT | SOCK_SND_SHUT);
 	sock_unbind(s, sk);
 	return 0;
 }
@@ -514,6 +525,47 @@ bool sock_nonblocking(const struct sock *sk, const struct plan *plan)
 	return plan->flags & LX_MSG_DONTWAIT || sk->fd_flags & LX_O_NONBLOCK;
 }
 
+/* --- the device's queue --- */
+
+/* Before the last quarter of the queue datagrams wait; that is left to segments, acknowledgements and answers. */
+bool sock_tx_full(const struct stack *s)
+{
+	return s->tx_head - s->tx_freed >= STACK_TX_RING / 4 * 3;
+}
+
+void sock_tx_wait(struct stack *s, struct sock *sk)
+{
+	if (sk->flags & SOCK_TX_WAIT)
+		return;
+	sk->flags |= SOCK_TX_WAIT;
+	sk->tx_wait_next = s->tx_wait_head;
+	s->tx_wait_head = sk->conn.slab.self;
+}
+
+void sock_tx_room(struct stack *s)
+{
+	if (!s->tx_wait_head || s->tx_head - s->tx_freed >= STACK_TX_RING / 2)
+		return;
+	for (struct sock *sk; (sk = sock_get(s, s->tx_wait_head)) != NULL;) {
+		s->tx_wait_head = sk->tx_wait_next;
+		sk->flags &= ~(u32)SOCK_TX_WAIT;
+		sock_raise(s, sk, EV_OUT);
+	}
+}
+
+static void forget_tx_wait(struct stack *s, struct sock *sk)
+{
+	ref *at = &s->tx_wait_head;
+
+	if (!(sk->flags & SOCK_TX_WAIT))
+		return;
+	for (struct sock *w; (w = sock_get(s, *at)) != NULL; at = &w->tx_wait_next)
+		if (w == sk) {
+			*at = sk->tx_wait_next;
+			return;
+		}
+}
+
 /* --- for the protocols --- */
 
 void sock_raise(struct stack *s, struct sock *sk, u32 events)
@@ -532,24 +584,6 @@ void sock_raise(struct stack *s, struct sock *sk, u32 events)
 	else
 		s->changed_head = self;
 	s->changed_tail = self;
-}
-
-ref stack_changed(struct stack *s, u32 *events)
-{
-	ref r = s->changed_head;
-	struct sock *sk = sock_get(s, r);
-
-	if (!sk) {
-		s->changed_head = s->changed_tail = 0;
-		return 0;
-	}
-	s->changed_head = sk->changed_next;
-	if (!s->changed_head)
-		s->changed_tail = 0;
-	sk->flags &= ~(u32)SOCK_CHANGED;
-	*events = sk->events;
-	sk->events = 0;
-	return r;
 }
 
 /* Takes a socket that is to be freed off the list of changes, which the caller empties after every entry: it is short. */
@@ -587,6 +621,7 @@ void sock_free(struct stack *s, struct sock *sk)
 	ops_of(sk)->destroy(s, sk);
 	wheel_cancel(s, self);
 	forget_change(s, sk);
+	forget_tx_wait(s, sk);
 	mcast_drop_all(s, sk);
 	if (sk->flags & SOCK_HASHED)
 		conn_remove(s, &sk->conn);

@@ -120,7 +120,7 @@ struct sock {
 	u8 tos, ttl;             /* ttl 0: the default */
 	u8 multicast_ttl, mtu_discover;
 	u32 multicast_if;
-	struct addr multicast_src;
+	struct addr multicast_src; /* family FAMILY_NONE: none */
 	ref memberships;         /* list of struct membership */
 	struct pktq errq;        /* IP_RECVERR */
 	u32 rx_dropped;          /* for SO_RXQ_OVFL */
@@ -134,19 +134,23 @@ struct sock {
 	u64 stored;              /* bit per option that is only stored (sock_opt.c) */
 	u32 busy_poll_us, reserve_mem;
 	int incoming_cpu;
-	u32 timestamping, timestamping_phc; /* SO_TIMESTAMPING */
+	u32 txtime_clock, txtime_flags; /* SO_TXTIME */
 	ref filter;              /* SO_ATTACH_FILTER: a packet that holds the program, shared by children */
 	ref cork;                /* UDP_CORK, MSG_MORE: the datagram in the making */
-	struct endpoint cork_to;
-	struct sock_cork {
+	struct udp_route {       /* where to and how a datagram is sent */
+		struct endpoint to;
 		struct addr src;
-		u32 gso_size;
-		int tos, ttl;
 		u32 ifindex;
-	} cork_how;
+		u32 mtu;
+		u32 gso_size;
+		u32 flags;       /* MSG_* */
+		u8 tos, ttl;
+		u8 local, group; /* to ourselves; to a group or broadcast address */
+	} cork_route;
 	struct timer timer;      /* TCP's deadlines */
 	/* Readiness. */
 	ref changed_next;
+	ref tx_wait_next;        /* SOCK_TX_WAIT */
 	u32 events;              /* what has newly happened since the caller last took the change: POLL* */
 	/* Owned by preload/, kept here so that it dies with the socket. */
 	ref watch_items;         /* epoll items on this socket */
@@ -201,7 +205,7 @@ struct plan {
 	struct endpoint from;
 	struct plan_meta {
 		struct addr local;  /* IP_PKTINFO: ipi_addr, the header's destination */
-		struct addr spec;   /* ipi_spec_dst: our address */
+		struct addr spec;   /* ipi_spec_dst: our address; sending: the source, family FAMILY_NONE: not given */
 		u32 ifindex;
 		int tos, ttl;       /* -1: not given */
 		u32 gso_size;       /* UDP_SEGMENT, UDP_GRO */
@@ -291,6 +295,9 @@ int sock_ioctl(struct stack *s, ref sk, unsigned request, int *value);
 
 /* Something happened to a socket: EV_* bits. Puts it on the list that stack_changed() hands out. */
 void sock_raise(struct stack *s, struct sock *sk, u32 events);
+
+/* The device's queue has been emptied: sockets that wait to send look again. */
+void sock_tx_room(struct stack *s);
 
 /* Sets the pending error and raises EV_ERR | EV_IN | EV_OUT. */
 void sock_fail(struct stack *s, struct sock *sk, int error);

@@ -130,21 +130,65 @@ void sock_fix_remote(const struct sock *sk, struct endpoint *remote);
 /* The address to send from: the bound one unless it is a group or broadcast address; family FAMILY_NONE when there is none. */
 struct addr sock_source(struct stack *s, const struct sock *sk);
 
-/* What the IP header of this socket's packets says (tos, ttl, options, interface); DF by IP_MTU_DISCOVER is the protocol's. */
-void sock_ip_out(struct stack *s, const struct sock *sk, const struct endpoint *remote, struct ip_out *ip);
+/* Waits for room in the device's queue: EV_OUT is raised by sock_tx_room, which stack_tx_reclaim calls. */
+bool sock_tx_full(const struct stack *s);
+void sock_tx_wait(struct stack *s, struct sock *sk);
 
 /* Appends to the error queue if IP_RECVERR asks for it: about is the quoted payload (a view; may be NULL), not consumed. */
-void sock_queue_error(struct stack *s, struct sock *sk, struct pkt *about, const struct icmp_error_report *report,
-	const struct endpoint *dst);
+void sock_queue_error(struct stack *s, struct sock *sk, struct pkt *about,
+	const struct icmp_error_report *report, const struct endpoint *dst);
 
 /* Takes from the error queue: MSG_ERRQUEUE of every protocol. */
 s64 sock_errqueue_take(struct stack *s, struct sock *sk, struct plan *plan, u64 len);
 
-/* Writes an int option as Linux does: min(*len, 4) bytes; -EINVAL for a negative room. */
+/* --- options (sock_opt.c) --- */
+
+/* Writes an int option as Linux does: the first min(*len, 4) bytes, and *len becomes that. */
 int sock_opt_int(void *val, u32 *len, int value);
 int sock_opt_copy(void *val, u32 *len, const void *from, u32 size);
 
-/* Reads an int option: -EINVAL when len is too short. */
+/* Reads an int option: -EINVAL when len is less than 4. */
 int sock_opt_read(const void *val, u32 len, int *value);
+
+int opt_ip_set(struct stack *s, struct sock *sk, int name, const void *val, u32 len);
+int opt_ip_get(struct stack *s, struct sock *sk, int name, void *val, u32 *len);
+int mcast_setopt(struct stack *s, struct sock *sk, int name, const void *val, u32 len);
+int mcast_getopt(struct stack *s, struct sock *sk, int name, void *val, u32 *len);
+
+/* An interface by its address (0 none). */
+u32 mcast_ifindex_of(struct stack *s, const struct addr *a);
+
+/* SO_ATTACH_FILTER (filter.c). The program is val: 8 bytes an instruction. */
+int filter_attach(struct stack *s, struct sock *sk, const void *val, u32 len);
+int filter_detach(struct stack *s, struct sock *sk);
+int filter_get(struct stack *s, const struct sock *sk, void *val, u32 *len);
+
+/* How many bytes of the packet's view (at its transport header) the filter keeps; 0: drop it. */
+u32 filter_run(struct stack *s, const struct sock *sk, struct pkt *p);
+
+/* Options that are stored and read back, as they have no visible effect on a TAP under Linux either; bits of sock.stored. */
+enum sock_stored {
+	STORED_WIFI_STATUS,
+	STORED_NOFCS,
+	STORED_SELECT_ERR_QUEUE,
+	STORED_RCVMARK,
+	STORED_RCVPRIORITY,
+	STORED_PREFER_BUSY_POLL,
+	STORED_LOCK_FILTER,
+	STORED_NO_TXREHASH,
+	STORED_TSTAMP_NEW,
+	STORED_RETOPTS,
+	STORED_PASSSEC,
+	STORED_CHECKSUM,
+	STORED_RECVFRAGSIZE,
+	STORED_RECVERR_RFC4884,
+	STORED_NO_CHECK6_TX,
+	STORED_NO_CHECK6_RX,
+};
+
+static inline bool sock_stored(const struct sock *sk, enum sock_stored bit)
+{
+	return sk->stored >> bit & 1;
+}
 
 #endif

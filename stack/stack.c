@@ -316,6 +316,7 @@ void stack_tx_reclaim(struct stack *s)
 
 	for (; s->tx_freed != done; s->tx_freed++)
 		frame_free(s, s->tx_ring[s->tx_freed & (STACK_TX_RING - 1)]);
+	sock_tx_room(s);
 }
 
 bool stack_tx_queue(struct stack *s, ref frame)

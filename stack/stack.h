@@ -113,6 +113,7 @@ struct stack {
 	ref loop_head, loop_tail; /* packets for ourselves, delivered by stack_run_loopback */
 	bool looping;             /* stack_run_loopback is at work: calls from within return at once */
 	ref changed_head, changed_tail;
+	ref tx_wait_head; /* sockets that wait for room in the transmit queue */
 	u64 next_cookie;
 	ref tcp_orphans_head; u32 tcp_orphans;
 	ref timewait_head, timewait_tail;

@@ -1,0 +1,103 @@
+/*
+ * The error queue (IP_RECVERR): errors about packets sent, with what they quote, read by MSG_ERRQUEUE.
+ *
+ * An entry is a packet whose view is the quoted payload; its other fields hold the report: `to` where the packet in question
+ * went, `from` who complains, `seq` ee_info, and `mark` ee_errno, ee_origin, ee_type and ee_code, a byte each.
+ */
+#include "stack/linux.h"
+#include "stack/sock_proto.h"
+
+#define QUOTE_MAX 576u
+
+static u32 pack(const struct icmp_error_report *r)
+{
+	return (r->error & 0xff) << 24 | (u32)r->origin << 16 | (u32)r->type << 8 | r->code;
+}
+
+static struct icmp_error_report unpack(const struct pkt *p)
+{
+	return (struct icmp_error_report){
+		.error = p->mark >> 24,
+		.origin = (u8)(p->mark >> 16),
+		.type = (u8)(p->mark >> 8),
+		.code = (u8)p->mark,
+		.info = p->seq,
+		.offender = p->from,
+	};
+}
+
+void sock_queue_error(struct stack *s, struct sock *sk, struct pkt *about,
+	const struct icmp_error_report *report, const struct endpoint *dst)
+{
+	u32 len = about ? MIN(pkt_len(about), QUOTE_MAX) : 0;
+	struct pkt *p;
+	ref r;
+
+	if (!(sk->options & OPT_RECVERR))
+		return;
+	r = sk->rx_charged < sk->rcvbuf ? pkt_alloc(s, len) : 0;
+	p = r ? pkt_get(s, r) : NULL;
+	if (!p)
+		return;
+	if (len)
+		memcpy(pkt_put(p, len), pkt_peek(about, 0, len), len);
+	p->to = *dst;
+	p->from = report->offender;
+	p->seq = report->info;
+	p->mark = pack(report);
+	p->time_ns = s->now_ns + s->realtime_offset_ns;
+	if (about) {
+		p->ttl = about->ttl;
+		p->tos = about->tos;
+		p->ifindex = about->ifindex;
+	}
+	sk->rx_charged += pkt_truesize(p);
+	pktq_push(s, &sk->errq, r);
+	sock_raise(s, sk, EV_ERR);
+}
+
+/* The pending error follows the queue: that of the next entry if ICMP sent it (sock_dequeue_err_skb). */
+static void update_pending(struct stack *s, struct sock *sk, const struct icmp_error_report *taken)
+{
+	struct pkt *next = sk->errq.head ? pkt_get(s, sk->errq.head) : NULL;
+	struct icmp_error_report report = {0};
+
+	if (next)
+		report = unpack(next);
+	if (report.origin == LX_EE_ORIGIN_ICMP)
+		sk->error = (int)report.error;
+	else if (taken->origin == LX_EE_ORIGIN_ICMP)
+		sk->error = 0;
+	if (next)
+		sock_raise(s, sk, EV_ERR);
+}
+
+s64 sock_errqueue_take(struct stack *s, struct sock *sk, struct plan *plan, u64 len)
+{
+	ref r = pktq_pop(s, &sk->errq);
+	struct pkt *p = r ? pkt_get(s, r) : NULL;
+	u32 take;
+
+	if (!p)
+		return -EAGAIN;
+	take = (u32)MIN(len, (u64)pkt_len(p));
+	sock_plan_begin(s, sk, plan, PLAN_RECV);
+	plan->full_len = pkt_len(p);
+	plan->from = plan->to = p->to;
+	plan->meta = (struct plan_meta){
+		.local = p->to.addr,
+		.spec = p->to.addr,
+		.ifindex = p->ifindex,
+		.tos = p->tos,
+		.ttl = p->ttl,
+		.time_ns = p->time_ns,
+		.msg_flags = LX_MSG_ERRQUEUE | (take < pkt_len(p) ? LX_MSG_TRUNC : 0),
+		.report = unpack(p),
+	};
+	if (take)
+		sock_plan_add(s, plan, r, p->start, take);
+	sk->rx_charged -= pkt_truesize(p);
+	update_pending(s, sk, &plan->meta.report);
+	pkt_release(s, r);
+	return take;
+}
