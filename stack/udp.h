@@ -1,0 +1,20 @@
+/* Private to udp*.c. */
+#ifndef STACK_UDP_H
+#define STACK_UDP_H
+
+#include "stack/sock_proto.h"
+
+enum {
+	UDP_HEADER = 8,
+	UDP_PAYLOAD_MAX = 65507, /* what an IPv4 packet without options carries */
+	UDP_SEGMENTS_MAX = 128,  /* UDP_MAX_SEGMENTS */
+};
+
+/* udp_out.c */
+s64 udp_send_reserve(struct stack *s, struct sock *sk, struct plan *plan, u64 len);
+s64 udp_send_commit(struct stack *s, struct sock *sk, struct plan *plan, u32 copied);
+
+/* Sends what UDP_CORK or MSG_MORE has gathered; 0 when there is nothing. */
+int udp_push(struct stack *s, struct sock *sk);
+
+#endif
