@@ -77,8 +77,7 @@ enum fd_kind fdtable_clear(int fd, ref *object)
 
 enum fd_kind fdtable_find_checked(int fd, ref *object)
 {
-	u64 *slot = slot_of(fd);
-	u64 word = slot ? __atomic_load_n(slot, __ATOMIC_SEQ_CST) : 0;
+	u64 word = fdtable_word(fd);
 	struct stat st;
 
 	*object = 0;
@@ -90,8 +89,6 @@ enum fd_kind fdtable_find_checked(int fd, ref *object)
 		*object = (ref)word;
 		return (enum fd_kind)(word >> 62);
 	}
-	/* Another thread may have set the number anew since: only the entry that was looked at goes. */
-	__atomic_compare_exchange_n(slot, &word, 0, false, __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST);
 	return FD_OTHER;
 }
 

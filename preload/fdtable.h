@@ -45,7 +45,7 @@ static inline ref fdtable_sock(int fd)
 	return word >> 62 == FD_SOCKET ? (ref)word : 0;
 }
 
-/* As fdtable_sock, with the inode checked (fstat): clears the entry and gives 0 when the number is another file now. */
+/* As fdtable_sock, with the inode checked (fstat): 0 when the number is another file now. The entry stays: call_forget (call.h) ends it. */
 ref fdtable_sock_checked(int fd);
 
 /* The same for any kind: FD_OTHER when the number is another file now. */

@@ -39,12 +39,10 @@ struct winsize;
 	X(int, shutdown, (int, int), SYS_shutdown)                                                 \
 	X(int, sockatmark, (int), -1)                                                              \
 	X(int, isfdtype, (int, int), -1)                                                           \
-	X(ssize_t, send, (int, const void *, size_t, int), -1)                                     \
 	X(ssize_t, sendto,                                                                         \
 		(int, const void *, size_t, int, const struct sockaddr *, socklen_t), SYS_sendto)  \
 	X(ssize_t, sendmsg, (int, const struct msghdr *, int), SYS_sendmsg)                        \
 	X(int, sendmmsg, (int, struct mmsghdr *, unsigned, int), SYS_sendmmsg)                     \
-	X(ssize_t, recv, (int, void *, size_t, int), -1)                                           \
 	X(ssize_t, recvfrom, (int, void *, size_t, int, struct sockaddr *, socklen_t *),           \
 		SYS_recvfrom)                                                                      \
 	X(ssize_t, recvmsg, (int, struct msghdr *, int), SYS_recvmsg)                              \

@@ -58,8 +58,8 @@ START_TEST(fdtable_reused_number_is_noticed)
 	ck_assert_int_eq(dup2(other, fd), fd);
 	ck_assert_uint_eq(fdtable_sock(fd), 9);
 	ck_assert_uint_eq(fdtable_sock_checked(fd), 0);
-	ck_assert_uint_eq(fdtable_sock(fd), 0);
 	ck_assert_int_eq(fdtable_set(fd, FD_SOCKET, 9, inode_of(fd)), 0);
+	ck_assert_uint_eq(fdtable_sock_checked(fd), 9);
 	close(fd);
 	ck_assert_uint_eq(fdtable_sock_checked(fd), 0);
 }

@@ -1,0 +1,349 @@
+/*
+ * Moving data: the loops behind every form of send and receive.
+ *
+ * Sending reserves packet memory under the lock, copies without it, and queues under it; a short message is gathered on our own stack
+ * first and then goes in one step. A long one goes in pieces of 64 KiB, so that the first is on its way while the next is
+ * copied. Receiving takes references, copies, and takes off the queue what was copied: after a fault everything still is
+ * there. What a stream has moved before an error, a timeout or a signal is the call's answer, and the error stays for
+ * the next one (tcp_sendmsg_locked and tcp_recvmsg_locked of Linux).
+ */
+#include "preload/call.h"
+
+#include "preload/raw.h"
+
+#define SHORT 1024u /* bytes gathered on our own stack */
+#define PIECE 65536u
+
+static void advance(struct cursor *c, u64 n)
+{
+	while (c->count && n >= c->iov->iov_len - c->offset) {
+		n -= c->iov->iov_len - c->offset;
+		c->offset = 0;
+		c->iov++;
+		c->count--;
+	}
+	c->offset += c->count ? n : 0;
+}
+
+static int gather(u8 *to, struct cursor from, u32 len)
+{
+	while (len) {
+		u32 n = (u32)MIN((size_t)len, from.iov->iov_len - from.offset);
+
+		if (guard_copy(to, (u8 *)from.iov->iov_base + from.offset, n) < 0)
+			return -EFAULT;
+		to += n;
+		len -= n;
+		from.iov++;
+		from.offset = 0;
+	}
+	return 0;
+}
+
+/* Under the lock: room for len bytes; what of the socket decides how to go on. */
+static s64 reserve(struct call *c, const struct call_data *d, u64 len, int flags, bool partial)
+{
+	static const struct plan_meta none = {.tos = -1, .ttl = -1};
+	struct sock *sock = call_look(c, true);
+
+	if (!sock)
+		return -EBADF;
+	/* The error of a connection that ends in the middle of a call is the next call's. */
+	if (partial && sock->error)
+		return -sock->error;
+	c->plan->flags = (u32)flags;
+	c->plan->to = d->peer;
+	if (!c->stream)
+		c->plan->meta = d->meta ? *d->meta : none;
+	return sock_send_reserve(c->stack, c->sk, c->plan, len);
+}
+
+static s64 send_short(struct call *c, const struct call_data *d, struct cursor *from, u32 len,
+	int flags, bool partial)
+{
+	u8 bytes[SHORT];
+	u32 done = 0;
+	s64 n;
+
+	if (gather(bytes, *from, len) < 0)
+		return -EFAULT;
+	host_enter();
+	n = reserve(c, d, len, flags, partial);
+	if (n >= 0 && c->plan->kind != PLAN_NONE) {
+		for (u32 i = 0; i < c->plan->count; i++) {
+			const struct span *span = &c->plan->span[i];
+
+			memcpy(sock_span(c->stack, span), bytes + done, span->len);
+			done += span->len;
+		}
+		n = sock_send_commit(c->stack, c->plan, done);
+	}
+	host_leave();
+	if (n > 0)
+		advance(from, (u64)n);
+	return n;
+}
+
+static s64 send_long(struct call *c, const struct call_data *d, struct cursor *from, u64 len,
+	int flags, bool partial)
+{
+	u32 copied;
+	s64 n;
+
+	host_enter();
+	n = reserve(c, d, len, flags, partial);
+	host_leave();
+	if (n < 0 || c->plan->kind == PLAN_NONE)
+		return n;
+	copied = call_copy_in(c->stack, c->plan, from);
+	host_enter();
+	if (copied == c->plan->bytes || (c->stream && copied)) {
+		n = sock_send_commit(c->stack, c->plan, copied);
+	} else {
+		sock_plan_drop(c->stack, c->plan);
+		n = -EFAULT;
+	}
+	host_leave();
+	return n;
+}
+
+static s64 send_once(struct call *c, const struct call_data *d)
+{
+	struct cursor from = {.iov = d->iov, .count = d->count};
+	u64 done = 0;
+	s64 n;
+
+	for (;;) {
+		u64 left = d->len - done;
+		int flags = d->flags | (left <= PIECE ? 0 : MSG_MORE);
+
+		if (left <= SHORT)
+			n = send_short(c, d, &from, (u32)left, flags, done > 0);
+		else
+			n = send_long(c, d, &from, MIN(left, PIECE), flags, done > 0);
+		if (n > 0)
+			done += (u64)n;
+		if (n >= 0 && (n == 0 || done == d->len || !c->stream))
+			break;
+		if (n == -EAGAIN)
+			n = call_block(c, EV_OUT, d->flags);
+		if (n < 0)
+			break;
+	}
+	return done ? (s64)done : n;
+}
+
+s64 call_send(int fd, ref sk, struct call_data *d)
+{
+	struct call c;
+	s64 ret;
+
+	do {
+		call_begin(&c, fd, sk);
+		ret = send_once(&c, d);
+	} while (call_again(&c, &ret));
+	if (ret == -EPIPE && c.stream && !(d->flags & MSG_NOSIGNAL))
+		call_sigpipe();
+	return ret;
+}
+
+/* The other thread copies what it took: this is over soon. */
+static void let_reader_finish(u32 tries)
+{
+	struct timespec pause = {.tv_nsec = 20000};
+
+	if (tries < 8)
+		raw_syscall0(SYS_sched_yield);
+	else
+		raw_syscall2(SYS_nanosleep, (long)&pause, 0);
+}
+
+static s64 take(struct call *c, struct call_data *d, u64 len, bool partial)
+{
+	for (u32 tries = 0;; tries++) {
+		struct sock *sock;
+		s64 n = -EBADF;
+
+		host_enter();
+		sock = call_look(c, false);
+		if (sock && partial && sock->error) {
+			n = -sock->error;
+		} else if (sock) {
+			d->options = sock->options;
+			c->plan->flags = (u32)d->flags;
+			c->plan->full_len = 0;
+			c->plan->from.addr.family = FAMILY_NONE;
+			if (d->meta)
+				c->plan->meta = (struct plan_meta){.tos = -1, .ttl = -1};
+			n = sock_recv_take(c->stack, c->sk, c->plan, len, c->reader);
+		}
+		host_leave();
+		if (n != -EBUSY)
+			return n;
+		let_reader_finish(tries);
+	}
+}
+
+/* One plan's worth. *more: the plan was full, so more may be there already. */
+static s64 recv_step(struct call *c, struct call_data *d, struct cursor *to, u64 len, bool partial,
+	bool *more)
+{
+	s64 n = take(c, d, len, partial);
+	u32 copied;
+
+	*more = false;
+	d->stream_end = n == 0 && c->plan->kind == PLAN_NONE;
+	if (n < 0 || c->plan->kind == PLAN_NONE)
+		return n;
+	*more = c->plan->count == PLAN_SPANS;
+	/* TCP: the bytes are thrown away, not delivered (tcp(7)). */
+	if (c->stream && d->flags & MSG_TRUNC)
+		copied = c->plan->bytes;
+	else
+		copied = call_copy_out(c->stack, c->plan, to);
+	d->full_len = c->plan->full_len;
+	d->peer = c->plan->from;
+	if (d->meta)
+		*d->meta = c->plan->meta;
+	host_enter();
+	if (copied == c->plan->bytes || (c->stream && copied)) {
+		n = sock_recv_commit(c->stack, c->plan, copied);
+	} else {
+		sock_plan_drop(c->stack, c->plan);
+		n = -EFAULT;
+	}
+	host_leave();
+	return n;
+}
+
+/* What a stream's receive waits for before it returns (sock_rcvlowat). */
+static u64 target_of(const struct call *c, const struct call_data *d)
+{
+	const struct sock *sock = sock_get(c->stack, c->sk);
+	u64 low = d->flags & MSG_WAITALL || !sock ? d->len : MIN(sock->rcvlowat, d->len);
+
+	return low ? low : 1;
+}
+
+static s64 recv_once(struct call *c, struct call_data *d)
+{
+	int flags = d->flags & (MSG_ERRQUEUE | MSG_OOB) ? MSG_DONTWAIT : d->flags;
+	struct cursor to = {.iov = d->iov, .count = d->count};
+	u64 done = 0;
+	bool more;
+	s64 n;
+
+	for (;;) {
+		n = recv_step(c, d, &to, d->len - done, done > 0, &more);
+		if (n > 0)
+			done += (u64)n;
+		if (n >= 0 && (!c->stream || n == 0 || done == d->len || d->flags & MSG_PEEK))
+			break;
+		if (n > 0 && (more || done < target_of(c, d)))
+			n = more ? 1 : -EAGAIN;
+		else if (n > 0)
+			break;
+		if (n == -EAGAIN && (done == 0 || done < target_of(c, d)))
+			n = call_block(c, EV_IN, flags);
+		if (n < 0)
+			break;
+	}
+	return done ? (s64)done : n;
+}
+
+s64 call_recv(int fd, ref sk, struct call_data *d)
+{
+	struct call c;
+	s64 ret;
+
+	do {
+		call_begin(&c, fd, sk);
+		ret = recv_once(&c, d);
+	} while (call_again(&c, &ret));
+	return ret;
+}
+
+s64 call_sendto(int fd, ref sk, const void *buf, size_t len, int flags, const struct sockaddr *addr,
+	socklen_t addr_len)
+{
+	struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = MIN(len, CALL_MOST)};
+	struct msghdr msg = {
+		.msg_name = (void *)(uintptr_t)addr,
+		.msg_namelen = addr ? addr_len : 0,
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+	};
+
+	if (addr || flags & MSG_FASTOPEN)
+		return call_sendmsg(fd, sk, &msg, flags);
+	return call_send(fd, sk,
+		&(struct call_data){.iov = &iov, .count = 1, .len = iov.iov_len, .flags = flags});
+}
+
+s64 call_recvfrom(int fd, ref sk, void *buf, size_t len, int flags, struct sockaddr *addr,
+	socklen_t *addr_len)
+{
+	struct iovec iov = {.iov_base = buf, .iov_len = MIN(len, CALL_MOST)};
+	struct call_data d = {.iov = &iov, .count = 1, .len = iov.iov_len, .flags = flags};
+	s64 ret = call_recv(fd, sk, &d);
+	socklen_t none = 0;
+	int fault;
+
+	if (ret < 0)
+		return ret;
+	if (flags & MSG_TRUNC && d.full_len > ret && d.peer.addr.family != FAMILY_NONE)
+		ret = d.full_len;
+	if (!addr)
+		return ret;
+	/* A stream tells no source: only the length is written (tcp_recvmsg leaves msg_namelen 0). */
+	if (d.peer.addr.family == FAMILY_NONE)
+		fault = guard_copy(addr_len, &none, sizeof(none));
+	else
+		fault = call_addr_out(&d.peer, addr, addr_len);
+	return fault < 0 ? fault : ret;
+}
+
+/* Lists up to this length are copied to the stack of every call; longer ones have their own function, with its larger frame. */
+#define IOV_SHORT 16
+
+static s64 list_move(int fd, ref sk, struct call_data *d, struct iovec *list,
+	const struct iovec *iov, bool sending)
+{
+	s64 len = call_import(list, iov, d->count);
+
+	if (len < 0 || (len == 0 && !sending))
+		return len;
+	d->iov = list;
+	d->len = (u64)len;
+	return sending ? call_send(fd, sk, d) : call_recv(fd, sk, d);
+}
+
+static __attribute__((noinline)) s64 long_list(
+	int fd, ref sk, struct call_data *d, const struct iovec *iov, bool sending)
+{
+	struct iovec list[UIO_MAXIOV];
+
+	return list_move(fd, sk, d, list, iov, sending);
+}
+
+static s64 any_list(int fd, ref sk, const struct iovec *iov, int count, int flags, bool sending)
+{
+	struct call_data d = {.count = (u32)count, .flags = flags};
+	struct iovec list[IOV_SHORT];
+
+	if (count < 0 || count > UIO_MAXIOV)
+		return -EINVAL;
+	if (count > IOV_SHORT)
+		return long_list(fd, sk, &d, iov, sending);
+	return list_move(fd, sk, &d, list, iov, sending);
+}
+
+s64 call_readv(int fd, ref sk, const struct iovec *iov, int count, int flags)
+{
+	return any_list(fd, sk, iov, count, flags, false);
+}
+
+s64 call_writev(int fd, ref sk, const struct iovec *iov, int count, int flags)
+{
+	return any_list(fd, sk, iov, count, flags, true);
+}

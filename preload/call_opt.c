@@ -1,0 +1,149 @@
+/*
+ * Options and ioctl. Values are copied to and from memory of ours, which is zeroed first.
+ */
+#include "preload/call.h"
+
+#include <asm/ioctls.h>
+#include <linux/sockios.h>
+#include <net/if.h>
+#include <sys/ioctl.h>
+
+#include "preload/libc.h"
+#include "preload/raw.h"
+
+s64 call_setsockopt(int fd, ref sk, int level, int opt, const void *val, socklen_t len)
+{
+	u8 copy[SOCK_OPT_MAX] = {0};
+	u32 size = MIN(len, (socklen_t)sizeof(copy));
+	s64 ret;
+
+	if ((int)len < 0)
+		return -EINVAL;
+	if (!call_checked(fd, sk))
+		return CALL_NOT_OURS;
+	/* Linux reads an int where an int is meant, whatever length is given. */
+	if (guard_copy(copy, val, size) < 0 &&
+		(size <= sizeof(int) || guard_copy(copy, val, size = sizeof(int)) < 0))
+		return -EFAULT;
+	guard_enter();
+	ret = sock_setopt(host_enter(), sk, level, opt, copy, size);
+	host_leave();
+	guard_leave(false);
+	return ret;
+}
+
+s64 call_getsockopt(int fd, ref sk, int level, int opt, void *val, socklen_t *len)
+{
+	u8 copy[SOCK_OPT_MAX] = {0};
+	socklen_t room;
+	u32 size;
+	s64 ret;
+
+	(void)fd;
+	if (guard_copy(&room, len, sizeof(room)) < 0)
+		return -EFAULT;
+	if ((int)room < 0)
+		return -EINVAL;
+	size = MIN(room, (socklen_t)sizeof(copy));
+	guard_enter();
+	ret = sock_getopt(host_enter(), sk, level, opt, copy, &size);
+	host_leave();
+	guard_leave(false);
+	if (ret < 0)
+		return ret;
+	room = size;
+	if (guard_copy(val, copy, size) < 0 || guard_copy(len, &room, sizeof(room)) < 0)
+		return -EFAULT;
+	return 0;
+}
+
+static s64 set_flag(int fd, ref sk, unsigned long request, const void *arg)
+{
+	u32 flag = request == FIONBIO ? O_NONBLOCK : O_ASYNC;
+	struct sock *sock;
+	int on, kernel_flags;
+
+	if (!call_checked(fd, sk))
+		return CALL_NOT_OURS;
+	if (guard_copy(&on, arg, sizeof(on)) < 0)
+		return -EFAULT;
+	kernel_flags = raw_fcntl(fd, F_GETFL, 0);
+	raw_fcntl(fd, F_SETFL, on ? kernel_flags | (int)flag : kernel_flags & ~(int)flag);
+	guard_enter();
+	sock = sock_get(host_enter(), sk);
+	if (sock)
+		sock->fd_flags = on ? sock->fd_flags | flag : sock->fd_flags & ~flag;
+	host_leave();
+	guard_leave(false);
+	return 0;
+}
+
+static s64 get_number(ref sk, unsigned long request, void *arg)
+{
+	int value = 0;
+	s64 ret;
+
+	guard_enter();
+	ret = sock_ioctl(host_enter(), sk, (unsigned)request, &value);
+	host_leave();
+	guard_leave(false);
+	if (ret < 0)
+		return ret;
+	return guard_copy(arg, &value, sizeof(value));
+}
+
+s64 call_mark(ref sk)
+{
+	int mark = 0;
+	s64 ret = get_number(sk, SIOCATMARK, &mark);
+
+	return ret < 0 ? ret : mark;
+}
+
+/* When the last packet was read that the program got (sock_gettstamp). */
+static s64 get_stamp(ref sk, unsigned long request, void *arg)
+{
+	struct sock *sock;
+	u64 stamp = 0;
+	long pair[2];
+
+	guard_enter();
+	sock = sock_get(host_enter(), sk);
+	if (sock)
+		stamp = sock->stamp_ns;
+	host_leave();
+	guard_leave(false);
+	if (!stamp)
+		return -ENOENT;
+	pair[0] = (long)(stamp / NS_PER_S);
+	pair[1] = (long)(stamp % NS_PER_S) / (request == SIOCGSTAMP_OLD ? 1000 : 1);
+	return guard_copy(arg, pair, sizeof(pair));
+}
+
+s64 call_ioctl(int fd, ref sk, unsigned long request, void *arg)
+{
+	switch (request) {
+	case FIONBIO:
+	case FIOASYNC:
+		return set_flag(fd, sk, request, arg);
+	case FIONREAD: /* SIOCINQ */
+	case SIOCOUTQ:
+	case SIOCOUTQNSD:
+	case SIOCATMARK:
+		return get_number(sk, request, arg);
+	case SIOCGSTAMP_OLD:
+	case SIOCGSTAMPNS_OLD:
+		return get_stamp(sk, request, arg);
+	case FIOCLEX:
+	case FIONCLEX:
+	case FIOSETOWN:
+	case FIOGETOWN:
+	case SIOCSPGRP:
+	case SIOCGPGRP:
+	case FIOQSIZE:
+		return CALL_NOT_OURS; /* the placeholder's file says the same */
+	default:
+		/* Terminals' and all others: as a socket answers what it does not know. */
+		return call_checked(fd, sk) ? -ENOTTY : CALL_NOT_OURS;
+	}
+}
