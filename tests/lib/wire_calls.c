@@ -1,0 +1,290 @@
+/* The socket calls of the wire scripts. */
+#include "tests/lib/wire_state.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+
+static void call_send(struct wire *w)
+{
+	s64 want = wire_expected(w, INT64_MIN), n = 0;
+	struct named *n_ = wire_named(w, wire_word(w, 1));
+	u64 len = (u64)wire_number(w, wire_word(w, 2)), done = 0;
+	static struct plan plan;
+
+	while (done < len || !len) {
+		memset(&plan, 0, sizeof(plan));
+		for (u32 i = 3; i < w->words; i++) {
+			if (strcmp(w->word[i], "oob") == 0)
+				plan.flags |= LX_MSG_OOB;
+			else if (strcmp(w->word[i], "more") == 0)
+				plan.flags |= LX_MSG_MORE;
+		}
+		plan.flags |= LX_MSG_DONTWAIT;
+		n = sock_send_reserve(w->s, n_->sock, &plan, len - done);
+		if (n < 0)
+			break;
+		for (u32 i = 0; i < plan.count; i++) {
+			u8 *at = sock_span(w->s, &plan.span[i]);
+
+			for (u32 k = 0; k < plan.span[i].len; k++)
+				at[k] = wire_pattern(n_->sent++);
+		}
+		n = sock_send_commit(w->s, &plan, (u32)n);
+		wire_settle(w);
+		if (n <= 0)
+			break;
+		done += (u64)n;
+	}
+	wire_settle(w);
+	wire_expect(w, done ? (s64)done : n, want == INT64_MIN ? (s64)len : want);
+}
+
+static void call_recv(struct wire *w)
+{
+	s64 want = wire_expected(w, INT64_MIN), n;
+	struct named *n_ = wire_named(w, wire_word(w, 1));
+	u64 len = (u64)wire_number(w, wire_word(w, 2)), done = 0;
+	static struct plan plan;
+
+	do {
+		memset(&plan, 0, sizeof(plan));
+		for (u32 i = 3; i < w->words; i++) {
+			if (strcmp(w->word[i], "peek") == 0)
+				plan.flags |= LX_MSG_PEEK;
+			else if (strcmp(w->word[i], "oob") == 0)
+				plan.flags |= LX_MSG_OOB;
+		}
+		n = sock_recv_take(w->s, n_->sock, &plan, len - done, 1);
+		if (n <= 0 && plan.kind == PLAN_NONE)
+			break;
+		for (u32 i = 0, at = n_->received; i < plan.count && !(plan.flags & LX_MSG_OOB); i++) {
+			const u8 *p = sock_span(w->s, &plan.span[i]);
+
+			for (u32 k = 0; k < plan.span[i].len; k++, at++) {
+				if (p[k] != wire_pattern(at))
+					wire_fail(w, "received byte %u differs", at);
+			}
+		}
+		if (!(plan.flags & (LX_MSG_PEEK | LX_MSG_OOB)))
+			n_->received += (u32)n;
+		n = sock_recv_commit(w->s, &plan, (u32)n);
+		done += (u64)n;
+		wire_settle(w);
+		if (plan.flags & (LX_MSG_PEEK | LX_MSG_OOB))
+			break;
+	} while (n > 0 && done < len);
+	wire_expect(w, done ? (s64)done : n, want == INT64_MIN ? (s64)len : want);
+}
+
+static void call_open(struct wire *w)
+{
+	bool udp = strcmp(wire_word(w, 3), "udp") == 0;
+	int error = 0;
+	ref r = sock_open(w->s, FAMILY_INET, udp ? LX_SOCK_DGRAM : LX_SOCK_STREAM, 0, &error);
+
+	if (!r)
+		wire_fail(w, "socket gave %d", error);
+	sock_get(w->s, r)->fd_flags = LX_O_NONBLOCK;
+	wire_name_new(w, wire_word(w, 0), r);
+}
+
+static void call_accept(struct wire *w)
+{
+	int error = 0;
+	ref r = sock_accept(w->s, wire_named(w, wire_word(w, 3))->sock, &error);
+
+	if (!r)
+		wire_fail(w, "accept gave %d", error);
+	wire_name_new(w, wire_word(w, 0), r);
+	wire_settle(w);
+}
+
+static const struct {
+	const char *name;
+	int level, option;
+} options[] = {{"TCP_NODELAY", LX_SOL_TCP, LX_TCP_NODELAY}, {"TCP_CORK", LX_SOL_TCP, LX_TCP_CORK}, {"TCP_MAXSEG", LX_SOL_TCP, LX_TCP_MAXSEG},
+	{"TCP_KEEPIDLE", LX_SOL_TCP, LX_TCP_KEEPIDLE}, {"TCP_KEEPINTVL", LX_SOL_TCP, LX_TCP_KEEPINTVL}, {"TCP_KEEPCNT", LX_SOL_TCP, LX_TCP_KEEPCNT},
+	{"TCP_SYNCNT", LX_SOL_TCP, LX_TCP_SYNCNT}, {"TCP_LINGER2", LX_SOL_TCP, LX_TCP_LINGER2}, {"TCP_USER_TIMEOUT", LX_SOL_TCP, LX_TCP_USER_TIMEOUT},
+	{"TCP_QUICKACK", LX_SOL_TCP, LX_TCP_QUICKACK}, {"TCP_DEFER_ACCEPT", LX_SOL_TCP, LX_TCP_DEFER_ACCEPT},
+	{"TCP_WINDOW_CLAMP", LX_SOL_TCP, LX_TCP_WINDOW_CLAMP}, {"TCP_NOTSENT_LOWAT", LX_SOL_TCP, LX_TCP_NOTSENT_LOWAT},
+	{"SO_KEEPALIVE", LX_SOL_SOCKET, LX_SO_KEEPALIVE}, {"SO_RCVBUF", LX_SOL_SOCKET, LX_SO_RCVBUF}, {"SO_SNDBUF", LX_SOL_SOCKET, LX_SO_SNDBUF},
+	{"SO_OOBINLINE", LX_SOL_SOCKET, LX_SO_OOBINLINE}, {"SO_REUSEADDR", LX_SOL_SOCKET, LX_SO_REUSEADDR},
+	{"SO_RCVLOWAT", LX_SOL_SOCKET, LX_SO_RCVLOWAT}, {"SO_LINGER", LX_SOL_SOCKET, LX_SO_LINGER}, {"IP_TTL", LX_SOL_IP, LX_IP_TTL},
+	{"IP_TOS", LX_SOL_IP, LX_IP_TOS}, {"IP_MTU", LX_SOL_IP, LX_IP_MTU}, {"IP_RECVERR", LX_SOL_IP, LX_IP_RECVERR},
+	{"IP_MTU_DISCOVER", LX_SOL_IP, LX_IP_MTU_DISCOVER}, {"SO_REUSEPORT", LX_SOL_SOCKET, LX_SO_REUSEPORT}};
+
+static void call_option(struct wire *w, bool set)
+{
+	s64 want = wire_expected(w, set ? 0 : INT64_MIN);
+	ref sock = wire_named(w, wire_word(w, 1))->sock;
+	int value[2] = {0, 0};
+	u32 len = sizeof(value[0]), i;
+
+	for (i = 0; i < ARRAY_LEN(options) && strcmp(options[i].name, wire_word(w, 2)) != 0; i++)
+		;
+	if (i == ARRAY_LEN(options))
+		wire_fail(w, "option '%s' is not known here", w->word[2]);
+	if (set) {
+		for (u32 k = 3; k < w->words && k < 5; k++, len = (k - 3) * 4)
+			value[k - 3] = (int)wire_number(w, w->word[k]);
+		wire_expect(w, sock_setopt(w->s, sock, options[i].level, options[i].option, value, w->words > 4 ? 8 : 4), want);
+	} else {
+		int err = sock_getopt(w->s, sock, options[i].level, options[i].option, value, &len);
+
+		wire_expect(w, err ? err : value[0], want);
+	}
+	wire_settle(w);
+}
+
+static u32 event_bits(struct wire *w, char *text)
+{
+	static const struct {
+		const char *name;
+		u32 bit;
+	} bits[] = {{"IN", EV_IN}, {"OUT", EV_OUT}, {"PRI", EV_PRI}, {"ERR", EV_ERR}, {"HUP", EV_HUP}, {"RDHUP", EV_RDHUP}, {"0", 0}};
+	char *save, *t;
+	u32 mask = 0, i;
+
+	for (t = strtok_r(text, "|", &save); t; t = strtok_r(NULL, "|", &save)) {
+		for (i = 0; i < ARRAY_LEN(bits) && strcmp(t, bits[i].name) != 0; i++)
+			;
+		if (i == ARRAY_LEN(bits))
+			wire_fail(w, "'%s' is no event", t);
+		mask |= bits[i].bit;
+	}
+	return mask;
+}
+
+static void call_state(struct wire *w)
+{
+	static const char *const names[] = {"", "ESTABLISHED", "SYN-SENT", "SYN-RECEIVED", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT",
+		"CLOSED", "CLOSE-WAIT", "LAST-ACK", "LISTEN", "CLOSING"};
+	struct sock *sk = sock_get(w->s, wire_named(w, wire_word(w, 1))->sock);
+	struct tcp *t = sk ? slab_get(w->s, SLAB_TCP, sk->tcp) : NULL;
+	const char *got = t && t->state < ARRAY_LEN(names) ? names[t->state] : "CLOSED";
+
+	if (strcmp(got, wire_word(w, 2)) != 0)
+		wire_fail(w, "state %s, not %s", got, w->word[2]);
+}
+
+/* `info c cwnd = 10`: fields of the control block. */
+static void call_info(struct wire *w)
+{
+	s64 want = wire_expected(w, 0), got = 0;
+	struct sock *sk = sock_get(w->s, wire_named(w, wire_word(w, 1))->sock);
+	struct tcp *t = sk ? slab_get(w->s, SLAB_TCP, sk->tcp) : NULL;
+	const char *field = wire_word(w, 2);
+
+	if (!t)
+		wire_fail(w, "the socket has no connection");
+	if (strcmp(field, "cwnd") == 0)
+		got = t->cwnd;
+	else if (strcmp(field, "ssthresh") == 0)
+		got = t->ssthresh;
+	else if (strcmp(field, "mss") == 0)
+		got = t->mss;
+	else if (strcmp(field, "backoff") == 0)
+		got = t->backoff;
+	else
+		wire_fail(w, "field '%s' is unknown", field);
+	wire_expect(w, got, want);
+}
+
+/* `count tcp_csum +1`: since the counter was last looked at, or since the start. */
+static void call_count(struct wire *w)
+{
+	int c = counter_by_name(wire_word(w, 1));
+	u64 got;
+
+	if (c < 0)
+		wire_fail(w, "no counter '%s'", w->word[1]);
+	got = counter_read(w->s, (enum counter)c) - w->counters[c];
+	w->counters[c] += got;
+	if (got != (u64)wire_number(w, wire_word(w, 2)))
+		wire_fail(w, "%s rose by %" PRIu64 ", not %s", w->word[1], got, w->word[2]);
+}
+
+void wire_call(struct wire *w)
+{
+	const char *verb = wire_word(w, 0);
+	struct endpoint e;
+	s64 want;
+
+	if (w->words > 2 && strcmp(w->word[1], "=") == 0) {
+		if (strcmp(w->word[2], "socket") == 0)
+			call_open(w);
+		else if (strcmp(w->word[2], "accept") == 0)
+			call_accept(w);
+		else
+			wire_fail(w, "'%s' gives no socket", w->word[2]);
+	} else if (strcmp(verb, "bind") == 0) {
+		want = wire_expected(w, 0);
+		e = wire_endpoint(w, wire_word(w, 2));
+		wire_expect(w, sock_bind(w->s, wire_named(w, wire_word(w, 1))->sock, &e), want);
+		w->flow.our_port = e.port;
+	} else if (strcmp(verb, "listen") == 0) {
+		want = wire_expected(w, 0);
+		wire_expect(w, sock_listen(w->s, wire_named(w, wire_word(w, 1))->sock, (int)wire_number(w, wire_word(w, 2))), want);
+	} else if (strcmp(verb, "accept") == 0) {
+		int error = 0;
+
+		want = wire_expected(w, -EAGAIN);
+		if (sock_accept(w->s, wire_named(w, wire_word(w, 1))->sock, &error))
+			wire_fail(w, "accept gave a connection");
+		wire_expect(w, error, want);
+	} else if (strcmp(verb, "connect") == 0) {
+		want = wire_expected(w, -EINPROGRESS);
+		e = wire_endpoint(w, wire_word(w, 2));
+		wire_expect(w, sock_connect(w->s, wire_named(w, wire_word(w, 1))->sock, &e), want);
+		wire_settle(w);
+	} else if (strcmp(verb, "send") == 0) {
+		call_send(w);
+	} else if (strcmp(verb, "recv") == 0) {
+		call_recv(w);
+	} else if (strcmp(verb, "shutdown") == 0) {
+		const char *how = wire_word(w, 2);
+
+		want = wire_expected(w, 0);
+		wire_expect(w, sock_shutdown(w->s, wire_named(w, wire_word(w, 1))->sock,
+			strcmp(how, "RD") == 0 ? 0 : strcmp(how, "WR") == 0 ? 1 : 2), want);
+		wire_settle(w);
+	} else if (strcmp(verb, "close") == 0) {
+		sock_close(w->s, wire_named(w, wire_word(w, 1))->sock);
+		wire_settle(w);
+	} else if (strcmp(verb, "setopt") == 0) {
+		call_option(w, true);
+	} else if (strcmp(verb, "getopt") == 0) {
+		call_option(w, false);
+	} else if (strcmp(verb, "error") == 0) {
+		want = wire_expected(w, 0);
+		wire_expect(w, sock_error(w->s, wire_named(w, wire_word(w, 1))->sock), want);
+	} else if (strcmp(verb, "poll") == 0) {
+		u32 mask = sock_poll(w->s, wire_named(w, wire_word(w, 1))->sock);
+
+		if (mask != event_bits(w, w->word[3 < w->words ? 3 : w->words - 1]))
+			wire_fail(w, "poll mask 0x%x is another one", mask);
+	} else if (strcmp(verb, "state") == 0) {
+		call_state(w);
+	} else if (strcmp(verb, "info") == 0) {
+		call_info(w);
+	} else if (strcmp(verb, "count") == 0) {
+		call_count(w);
+	} else if (strcmp(verb, "gone") == 0) {
+		if (sock_get(w->s, wire_named(w, wire_word(w, 1))->sock))
+			wire_fail(w, "the socket still exists");
+	} else if (strcmp(verb, "idle") == 0) {
+		if (!stack_idle(w->s))
+			wire_fail(w, "the host is not idle");
+	} else if (strcmp(verb, "flow") == 0) { /* a further connection from another port */
+		u16 our = w->flow.our_port;
+
+		memset(&w->flow, 0, sizeof(w->flow));
+		w->flow.our_port = our;
+		w->flow.peer_port = (u16)wire_number(w, wire_word(w, 1));
+		w->flow.peer_isn = w->words > 2 ? (u32)wire_number(w, w->word[2]) : 1000000;
+	} else {
+		wire_fail(w, "'%s' is unknown", verb);
+	}
+}
+
