@@ -174,6 +174,12 @@ peer_start() {
 	PID[$name]=$!
 }
 
+# ended NAME: waits for a program in the background to end by itself, and gives its status.
+ended() {
+	retry "$E2E_TIMEOUT" eval "! kill -0 ${PID[$1]} 2>/dev/null" || fail "$1 does not end"
+	wait "${PID[$1]}"
+}
+
 # retry SECONDS CMD ...: until it succeeds.
 retry() {
 	local end=$((SECONDS + $1))
@@ -249,23 +255,33 @@ assert_no_kernel_sockets() {
 
 # ---- the tests of a script
 
+# Must not be called as a condition: bash would then ignore `set -e` within.
 e2e_one() {
-	local name=$1
+	local name=$1 pid end=$((SECONDS + $(size 120 1200)))
 	DIR=$E2E_DIR/$name
 	mkdir -p "$DIR"
 	device_up "$2"
 	(
-		set -euo pipefail
+		set -Eeuo pipefail
 		trap 'echo "FAIL line $LINENO: $BASH_COMMAND" >&2' ERR
 		cd "$DIR"
 		"test_$name"
 		[ "${NO_FRAMES:-0}" = 1 ] || assert_frames
 		assert_no_kernel_sockets
 	) >"$DIR/test.log" 2>&1 &
-	wait $!
-	local status=$?
+	pid=$!
+	while kill -0 $pid 2>/dev/null; do
+		if [ $SECONDS -gt $end ]; then
+			echo "the test took too long" >"$DIR/why"
+			kill $pid
+			end_all "$APP_NS"
+			end_all "$PEER_NS"
+		fi
+		sleep 0.05
+	done
+	wait $pid
+	status=$?
 	device_down
-	return $status
 }
 
 show_logs() {
@@ -275,7 +291,7 @@ show_logs() {
 }
 
 e2e_main() {
-	local prefix=$1 name id why status=0 n=0 start
+	local prefix=$1 name id why failed=0 status=0 n=0 start
 	shift
 	local names=("$@")
 	[ ${#names[@]} -gt 0 ] || mapfile -t names < <(
@@ -288,16 +304,17 @@ e2e_main() {
 	}
 	for name in "${names[@]}"; do
 		n=$((n + 1)) id=e2e-$prefix-${name//_/-} start=$SECONDS
-		if e2e_one "$name" $n; then
+		e2e_one "$name" $n
+		if [ $status -eq 0 ]; then
 			echo "ok $id"
 			[ "${E2E_VERBOSE:-0}" != 1 ] || show_logs
 		else
 			why=$(cat "$DIR/why" 2>/dev/null || grep -a '^FAIL' "$DIR/test.log" | tail -n 1)
 			echo "not ok $id $why ($((SECONDS - start)) s)"
-			status=1
+			failed=1
 			show_logs
 		fi
 		rm -rf "$DIR"
 	done
-	exit $status
+	exit $failed
 }
