@@ -47,6 +47,7 @@ void host_leave(void);
 struct slot {
 	u32 tid;          /* 0 free */
 	u32 pid;
+	u32 member;       /* its process's number among the members */
 	u32 woken;        /* futex word: counts wake-ups; wait_sleep returns when it moves */
 	u32 sleeping;     /* how the owner sleeps: 0 not, 1 futex, 2 in the kernel on its bell */
 	u32 bell;         /* index of the bell claimed, + 1 */

@@ -9,12 +9,12 @@ enum {
 };
 
 /* Each gets argv from its own name on and returns the exit status. */
+int down_command(int argc, char **argv);
 int doctor_command(int argc, char **argv);
 int link_command(int argc, char **argv);
 int run_command(int argc, char **argv);
 int tap_command(int argc, char **argv);
 int up_command(int argc, char **argv);
-int up_hold_command(int argc, char **argv);
 
 /* Prints `ustack: ...` on stderr. Returns COMMAND_FAILED or COMMAND_USAGE, as named. */
 int command_failed(const char *format, ...) __attribute__((format(printf, 1, 2)));

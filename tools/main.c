@@ -13,11 +13,10 @@ static const struct {
 } commands[] = {
 	{"run", run_command, "run a program on the stack"},
 	{"up", up_command, "start a host that no program uses yet"},
+	{"down", down_command, "end a host"},
 	{"tap", tap_command, "make, show and remove TAP devices"},
 	{"link", link_command, "join two devices, with the loss and delay of a real link"},
 	{"doctor", doctor_command, "say what this machine lacks to run, and what mends it"},
-	/* Started by the others: */
-	{"hold", up_hold_command, NULL},
 };
 
 static void main_help(FILE *out)

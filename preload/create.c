@@ -1,0 +1,235 @@
+/*
+ * Making a host, in its keeper: the device, the region, the bells, the engine, capture and log.
+ */
+#include "preload/region.h"
+
+#include <stdio.h>
+#include <sys/eventfd.h>
+#include <sys/sysinfo.h>
+
+#include "preload/epoll.h"
+#include "preload/role.h"
+#include "preload/wait.h"
+#include "stack/netif.h"
+
+#define LIMIT_MIN (64ull << 20)
+#define LIMIT_MAX (32ull << 30)
+
+static const struct {
+	char name[8];
+	u32 level;
+} create_levels[] = {{"error", LOG_ERROR}, {"warn", LOG_WARN}, {"info", LOG_INFO},
+	{"debug", LOG_DEBUG}, {"trace", LOG_TRACE}};
+
+/* A region may take half of the machine's memory. */
+static u64 create_limit(void)
+{
+	struct sysinfo info;
+	u64 half;
+
+	if (raw_syscall1(SYS_sysinfo, (long)&info) < 0)
+		return LIMIT_MIN;
+	half = (u64)info.totalram * info.mem_unit / 2;
+	return MIN(MAX(half, LIMIT_MIN), LIMIT_MAX) / SLAB_SPAN_BYTES * SLAB_SPAN_BYTES;
+}
+
+static int create_bells(struct host_local *local)
+{
+	for (u32 i = 0; i < HOST_BELLS; i++) {
+		int fd = raw_eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+
+		if (fd < 0)
+			return fd;
+		local->bell[i] = region_fd_hide(fd);
+	}
+	return 0;
+}
+
+/* Where a level's word stands behind a colon; `debug` when there is none. */
+static int create_level(const char *word, size_t len)
+{
+	if (!len)
+		return LOG_DEBUG;
+	for (u32 i = 0; i < ARRAY_LEN(create_levels); i++) {
+		if (strlen(create_levels[i].name) == len &&
+			strncmp(create_levels[i].name, word, len) == 0)
+			return (int)create_levels[i].level;
+	}
+	return -EINVAL;
+}
+
+static int create_area(const char *word, size_t len)
+{
+	if (len == 3 && strncmp(word, "all", 3) == 0)
+		return LOG_AREAS;
+	for (int i = 0; i < LOG_AREAS; i++) {
+		if (strlen(log_area_names[i]) == len && strncmp(log_area_names[i], word, len) == 0)
+			return i;
+	}
+	return -EINVAL;
+}
+
+/* `tcp,arp:debug`: a level holds for the areas before it that have none of their own. */
+static int create_log_mask(struct stack *s, const char *text, char *why, size_t why_size)
+{
+	u32 waiting = 0; /* areas without a level yet, LOG_AREAS among them */
+
+	while (*text) {
+		size_t len = strcspn(text, ",; "), name = strcspn(text, ":,; ");
+		int area = len ? create_area(text, name) : 0, level = LOG_DEBUG;
+
+		if (len > name)
+			level = create_level(text + name + 1, len - name - 1);
+		if (len && (area < 0 || level < 0)) {
+			snprintf(why, why_size, "log: `%.*s` is no PROTOCOL[:LEVEL]", (int)len,
+				text);
+			return -EINVAL;
+		}
+		waiting |= len ? 1u << area : 0;
+		for (u32 i = 0; len > name && i <= LOG_AREAS; i++) {
+			if (waiting & 1u << i)
+				log_set(s, (enum log_area)i, (enum log_level)level);
+		}
+		if (len > name)
+			waiting = 0;
+		text += len + (text[len] != 0);
+	}
+	for (u32 i = 0; i <= LOG_AREAS; i++) {
+		if (waiting & 1u << i)
+			log_set(s, (enum log_area)i, LOG_DEBUG);
+	}
+	return 0;
+}
+
+static int create_log(
+	struct host_local *local, const struct config *config, char *why, size_t why_size)
+{
+	if (config->log_file[0]) {
+		int fd = raw_open(config->log_file,
+			O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0666);
+
+		if (fd < 0) {
+			snprintf(why, why_size, "cannot write the log file %s: %s",
+				config->log_file, strerror(-fd));
+			return fd;
+		}
+		local->log_fd = region_fd_hide(fd);
+	}
+	return create_log_mask(region_stack(local), config->log, why, why_size);
+}
+
+static u64 create_realtime_offset(void)
+{
+	struct timespec real;
+
+	clock_gettime(CLOCK_REALTIME, &real);
+	return (u64)real.tv_sec * NS_PER_S + (u64)real.tv_nsec - host_now();
+}
+
+/* The first address and gateway of IPv4 are the engine's from the start; what else there is comes
+ * behind them. */
+static int create_engine(struct host_local *local, const struct config *config)
+{
+	struct stack_config engine = {
+		.mtu = config->mtu ? (u16)config->mtu : local->dev.mtu,
+		.features = local->dev.features,
+		.now_ns = host_now(),
+		.realtime_offset_ns = create_realtime_offset(),
+		.tunables = config->sysctl,
+	};
+	struct stack *s;
+	u8 none[6] = {0};
+
+	snprintf(engine.device_name, sizeof(engine.device_name), "%.15s", local->dev.name);
+	memcpy(engine.mac, memcmp(config->mac, none, 6) ? config->mac : local->dev.mac, 6);
+	if (config->address.count) {
+		engine.addr = config->address.item[0].addr;
+		engine.prefix_len = config->address.item[0].prefix_len;
+	}
+	for (u32 i = 0; i < config->gateway.count; i++) {
+		if (config->gateway.item[i].addr.family == FAMILY_INET)
+			engine.gateway = config->gateway.item[i].addr;
+	}
+	if (raw_syscall3(SYS_getrandom, (long)engine.seed, sizeof(engine.seed), 0) !=
+		sizeof(engine.seed))
+		return -EIO;
+	s = stack_init(region_stack(local), local->host->size - HOST_BYTES,
+		local->host->limit - HOST_BYTES, &engine);
+	return s ? 0 : -EINVAL;
+}
+
+static void create_more_addresses(struct stack *s, const struct config *config)
+{
+	static const struct addr none;
+
+	for (u32 i = 1; i < config->address.count; i++) {
+		const struct config_ip *ip = &config->address.item[i];
+		u32 mask = ip->prefix_len ? ~0u << (32 - ip->prefix_len) : 0;
+		struct addr net = addr_v4(addr_get4(&ip->addr) & mask);
+
+		if (ip->addr.family != FAMILY_INET)
+			continue;
+		netif_add_addr(s, NETIF_DEVICE, &ip->addr, ip->prefix_len);
+		stack_add_route(s, &net, ip->prefix_len, &none, NETIF_DEVICE, 0);
+	}
+	for (u32 i = 0; i < config->route.count; i++) {
+		const struct config_route *r = &config->route.item[i];
+
+		if (r->dest.addr.family == FAMILY_INET)
+			stack_add_route(s, &r->dest.addr, r->dest.prefix_len, &r->via.addr,
+				NETIF_DEVICE, 0);
+	}
+}
+
+static int create_region(
+	struct host_local *local, const struct config *config, char *why, size_t why_size)
+{
+	u64 size = HOST_BYTES + stack_min_size(), limit = MAX(create_limit(), size);
+	struct host *host;
+	int ret = region_create(local, size, limit);
+
+	if (ret < 0) {
+		snprintf(why, why_size, "no memory for the host: %s", strerror(-ret));
+		return ret;
+	}
+	host = local->host;
+	host->slots = SLOTS_FIRST;
+	host->bells_used = 1;
+	host->spin_us = config->spin_us;
+	host->next_ns = NEVER;
+	ret = create_bells(local);
+	if (ret == 0)
+		ret = create_engine(local, config);
+	if (ret < 0)
+		snprintf(why, why_size, "cannot start the stack: %s", strerror(-ret));
+	return ret;
+}
+
+int host_create(const struct config *config, char *why, size_t why_size)
+{
+	static u32 alive = 1; /* the keeper doesn't fork */
+	struct host_local *local = &host_local;
+	struct stack *s;
+	int ret = tapio_open(&local->dev, config->device, why, why_size);
+
+	if (ret < 0)
+		return ret;
+	local->dev.fd = region_fd_hide(local->dev.fd);
+	local->alive = &alive;
+	local->pid = (u32)raw_getpid();
+	local->member = HOST_MEMBERS;
+	ret = create_region(local, config, why, why_size);
+	if (ret < 0)
+		return ret;
+	s = region_stack(local);
+	create_more_addresses(s, config);
+	wait_init(s);
+	epoll_init(s);
+	local->host->rx[0].used = 1;
+	serve_fill(s, &local->host->rx[0]);
+	ret = create_log(local, config, why, why_size);
+	if (ret == 0 && config->pcap[0])
+		ret = capture_open(
+			&local->capture, config->pcap, config->pcap_filter, why, why_size);
+	return ret;
+}

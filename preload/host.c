@@ -1,0 +1,315 @@
+/*
+ * The host of this process: entering and leaving the engine, joining and forking, making a host.
+ *
+ * host_enter takes the lock, maps what the region has grown by, repairs what a dead owner left, and
+ * sets the clock. host_leave hands out what changed, decides under the lock whom to wake, releases
+ * it, and only then makes system calls: frames to the device, bells, log lines.
+ */
+#include "preload/region.h"
+
+#include <linux/futex.h>
+#include <pthread.h>
+#include <stdio.h>
+
+#include "preload/guard.h"
+#include "preload/wait.h"
+
+#define LOG_BYTES 4096
+#define STARTING  1u /* values of host_state */
+#define STARTED	  2u
+#define RETRY_NS  NS_PER_S /* after a failure to start, how long the next calls fail at once */
+
+struct host_local host_local = {
+	.region_fd = -1, .control_fd = -1, .log_fd = -1, .dev = {.fd = -1}, .capture = {.fd = -1}};
+
+static __thread u32 fork_member; /* the child's number + 1, from the handler before a fork to the
+				    one behind it */
+
+void host_complain(const char *text)
+{
+	struct iovec iov[2] = {
+		{(void *)(uintptr_t)text, strlen(text)}, {(void *)(uintptr_t) "\n", 1}};
+
+	raw_writev(2, iov, 2);
+}
+
+bool host_up(void)
+{
+	return host_local.host != NULL;
+}
+
+struct stack *host_stack(void)
+{
+	return host_local.host ? region_stack(&host_local) : NULL;
+}
+
+/* --- the lock --- */
+
+struct stack *host_enter(void)
+{
+	struct host *host = host_local.host;
+	struct stack *s = region_stack(&host_local);
+	u64 now = host_now();
+	bool died;
+
+	if (__builtin_expect(!*host_local.alive, 0))
+		host_forked();
+	died = lock_take(&host->lock);
+	if (host->size != host_local.mapped)
+		region_extend(&host_local);
+	if (__builtin_expect(died, 0))
+		host_repair(s);
+	stack_clock(s, now);
+	stack_tx_reclaim(s);
+	return s;
+}
+
+void host_map_rest(void)
+{
+	if (lock_take(&host_local.host->lock))
+		host_repair(region_stack(&host_local));
+	if (host_local.host->size != host_local.mapped)
+		region_extend(&host_local);
+	lock_drop(&host_local.host->lock);
+}
+
+/* Under the lock: the log's lines, as many as fit. */
+static u32 host_log_take(struct stack *s, char *text)
+{
+	u32 used = 0, n;
+
+	while (s->log_head != s->log_tail && used < LOG_BYTES - 512) {
+		n = log_read(s, text + used, LOG_BYTES - used - 1);
+		if (!n)
+			break;
+		text[used + n] = '\n';
+		used += n + 1;
+	}
+	return used;
+}
+
+static __attribute__((noinline, cold)) void host_log(struct stack *s)
+{
+	char text[LOG_BYTES];
+	u32 n;
+
+	do {
+		if (lock_take(&host_local.host->lock))
+			host_repair(s);
+		n = host_log_take(s, text);
+		lock_drop(&host_local.host->lock);
+		raw_write(host_local.log_fd, text, n);
+	} while (n >= LOG_BYTES - 512);
+}
+
+/* Under the lock: who sleeps too long for the engine's next deadline. */
+static void host_look_ahead(struct host *host, struct stack *s, struct bell_owed *owed)
+{
+	u64 next = stack_deadline(s);
+	u32 holder;
+
+	owed->driver = 0;
+	owed->keeper = false;
+	__atomic_store_n(&host->next_ns, next, __ATOMIC_SEQ_CST);
+	if (next < __atomic_load_n(&host->driver_until_ns, __ATOMIC_SEQ_CST)) {
+		holder = __atomic_load_n(&host->role, __ATOMIC_SEQ_CST) & 0x3fff;
+		owed->driver =
+			holder ? __atomic_load_n(&slot_at(holder - 1)->bell, __ATOMIC_ACQUIRE) : 0;
+		__atomic_store_n(&host->driver_until_ns, next, __ATOMIC_SEQ_CST);
+	}
+	if (next != NEVER && next + KEEPER_GRACE_NS <
+				     __atomic_load_n(&host->keeper_until_ns, __ATOMIC_SEQ_CST)) {
+		owed->keeper = true;
+		__atomic_store_n(&host->keeper_until_ns, next + KEEPER_GRACE_NS, __ATOMIC_SEQ_CST);
+	}
+	if (s->wants_memory && host->size < host->limit)
+		owed->keeper = true;
+}
+
+void host_leave(void)
+{
+	struct host *host = host_local.host;
+	struct stack *s = region_stack(&host_local);
+	struct bell_owed owed;
+	bool log;
+
+	wait_dispatch(s);
+	bell_collect(host, &owed);
+	host_look_ahead(host, s, &owed);
+	log = host_local.log_fd >= 0 && s->log_head != s->log_tail;
+	lock_drop(&host->lock);
+	serve_transmit();
+	bell_deliver(host, &owed);
+	if (log)
+		host_log(s);
+}
+
+/*
+ * The owner of the lock died inside. An operation names what it is changing; when nothing is named,
+ * nothing is half changed. Else the host's lists can no longer be trusted: it ends as if its device
+ * had gone, and the next program starts a new one.
+ */
+void host_repair(struct stack *s)
+{
+	struct host *host = host_local.host;
+	bool damaged = false;
+
+	host->stats.owners_died++;
+	for (u32 i = 0; i < STACK_TOUCHED; i++)
+		damaged |= s->touched[i] != 0;
+	if (damaged)
+		__atomic_store_n(&host->down, ENETDOWN, __ATOMIC_RELAXED);
+	memset(s->touched, 0, sizeof(s->touched));
+	s->looping = false;
+	bell_sweep(host);
+}
+
+/* --- starting --- */
+
+/* In the page that a fork empties: a child starts over. */
+struct host_page {
+	u32 alive;
+	u32 state; /* futex word: 0, STARTING or STARTED */
+	u64 failed_ns;
+};
+
+static struct host_page *host_page;
+static u32 host_complained;
+
+static struct host_page *host_page_get(void)
+{
+	struct host_page *page = __atomic_load_n(&host_page, __ATOMIC_ACQUIRE), *none = NULL;
+	long at;
+
+	if (page)
+		return page;
+	at = raw_mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (raw_failed(at))
+		return NULL;
+	raw_madvise((void *)at, 4096, MADV_WIPEONFORK);
+	if (__atomic_compare_exchange_n(&host_page, &none, (struct host_page *)at, false,
+		    __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		return (struct host_page *)at;
+	raw_munmap((void *)at, 4096);
+	return none;
+}
+
+static void host_fork_prepare(void)
+{
+	if (!host_up())
+		return;
+	guard_enter();
+	fork_member = join_fork(&host_local) + 1;
+}
+
+static void host_fork_parent(void)
+{
+	if (!fork_member)
+		return;
+	fork_member = 0;
+	join_fork_parent();
+	guard_leave(false);
+}
+
+static void host_fork_child(void)
+{
+	if (!fork_member)
+		return;
+	host_forked();
+	guard_leave(false);
+}
+
+/*
+ * A forked child finds itself: through the handler of fork, or at its first use of the host when it
+ * came by other ways. Its number among the members, with all that its parent holds, was made before
+ * the fork, or is made now.
+ */
+void host_forked(void)
+{
+	u32 none = 0, number = fork_member;
+
+	if (!__atomic_compare_exchange_n(
+		    &host_page->alive, &none, 2, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+		while (__atomic_load_n(&host_page->alive, __ATOMIC_ACQUIRE) == 2)
+			raw_syscall0(SYS_sched_yield);
+		return;
+	}
+	fork_member = 0;
+	lock_forked();
+	host_local.epoch++;
+	host_local.pid = (u32)raw_getpid();
+	if (!number)
+		number = join_fork(&host_local) + 1;
+	host_local.member = number - 1;
+	join_fork_child(&host_local);
+	__atomic_store_n(&host_page->state, STARTED, __ATOMIC_RELEASE);
+	__atomic_store_n(&host_page->alive, 1, __ATOMIC_RELEASE);
+}
+
+static int host_try(struct host_page *page)
+{
+	const struct config_loaded *loaded = config_get();
+	struct host_local local = host_local;
+	char why[CONFIG_WHY_MAX + 32] = "ustack: ";
+	size_t at = strlen(why);
+	int ret = loaded->error;
+
+	if (ret < 0)
+		snprintf(why + at, sizeof(why) - at, "%s", loaded->why);
+	else
+		ret = join_host(&local, &loaded->config, why + at, sizeof(why) - at);
+	if (ret == 0) {
+		local.alive = &page->alive;
+		local.pid = (u32)raw_getpid();
+		if (local.log_fd < 0 && loaded->config.log[0])
+			local.log_fd = raw_fcntl(2, F_DUPFD_CLOEXEC, local.control_fd);
+		page->alive = 1;
+		slot_thread_init();
+		pthread_atfork(host_fork_prepare, host_fork_parent, host_fork_child);
+		host_local = local; /* nobody looks at the rest before `host` is set */
+		return 0;
+	}
+	page->failed_ns = host_now();
+	if (loaded->config.fallback != CONFIG_FALLBACK_KERNEL &&
+		!__atomic_exchange_n(&host_complained, 1, __ATOMIC_RELAXED))
+		host_complain(why);
+	return -ENETDOWN;
+}
+
+int host_start(void)
+{
+	struct host_page *page = host_page_get();
+	u32 state = 0;
+	int ret;
+
+	if (!page)
+		return -ENETDOWN;
+	if (host_up())
+		return host_local.host->down ? -ENETDOWN : 0;
+	while (!__atomic_compare_exchange_n(
+		&page->state, &state, STARTING, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+		if (state == STARTED)
+			return 0;
+		raw_futex(&page->state, FUTEX_WAIT, STARTING, NULL, NULL, 0);
+		state = 0;
+	}
+	ret = page->failed_ns && host_now() - page->failed_ns < RETRY_NS ? -ENETDOWN
+									 : host_try(page);
+	__atomic_store_n(&page->state, ret == 0 ? STARTED : 0, __ATOMIC_RELEASE);
+	raw_futex(&page->state, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+	return ret;
+}
+
+bool host_owns_fd(int fd)
+{
+	if (!host_up() || fd < 0)
+		return false;
+	if (fd == host_local.region_fd || fd == host_local.control_fd || fd == host_local.dev.fd ||
+		fd == host_local.capture.fd || fd == host_local.log_fd)
+		return true;
+	for (u32 i = 0; i < HOST_BELLS; i++) {
+		if (fd == host_local.bell[i])
+			return true;
+	}
+	return false;
+}

@@ -1,0 +1,525 @@
+/*
+ * The keeper: a small process that holds the host while nobody else does.
+ *
+ * It is started by the process that opens the first internet socket, detached from it (forked
+ * twice, so that the program gets no SIGCHLD and no child to wait for; a session of its own; every
+ * foreign descriptor closed), and does all that makes a host: the rendezvous first, as the arbiter
+ * between two that start at once, then device, region, bells, engine. From then on it stands behind
+ * the members (loop.c), makes the region larger, and watches the members: each has a connection to
+ * it that is close-on-exec, and is known by a pidfd too. When a member's process ends or becomes
+ * another program, its slots are freed and what it alone held is closed. When no member is left and
+ * the engine is idle (TIME-WAIT included), the keeper gives back the device, then the name, and
+ * ends.
+ *
+ * SIGTERM ends it as soon as no member is left and nothing waits to be delivered; `ustack down` at
+ * once.
+ */
+#include "preload/region.h"
+
+#include <linux/close_range.h>
+#include <stdio.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+
+#define KEEPER_FD     3
+#define WATCHES	      (2 * HOST_MEMBERS + 64)
+#define BACKLOG	      128
+#define GROW_AGAIN_NS NS_PER_S
+#define GROW_STEP_MAX (256ull << 20)
+
+enum watch_kind { WATCH_NONE, WATCH_LISTENER, WATCH_SIGNAL, WATCH_CONNECTION, WATCH_PROCESS };
+
+struct watch {
+	int fd;
+	u8 kind;    /* enum watch_kind */
+	u32 member; /* HOST_MEMBERS: none yet */
+};
+
+/* The state of the one keeper that a process can be. */
+static struct keeper {
+	struct config config;
+	int epoll;
+	int listener;
+	struct watch watch[WATCHES];
+	bool stay; /* `ustack up`: until it is told to end */
+	bool end;  /* at once */
+	bool soon; /* SIGTERM */
+} keeper;
+
+/* --- becoming one --- */
+
+struct keeper_sigaction {
+	void (*handler)(int);
+	unsigned long flags;
+	void (*restorer)(void);
+	u64 mask;
+};
+
+/* No handler of the program may run here; what a terminal or a closed pipe sends is ignored;
+ * SIGTERM comes as a descriptor. */
+static void keeper_signals(void)
+{
+	static const int ignored[] = {SIGHUP, SIGINT, SIGQUIT, SIGPIPE, SIGXFSZ, SIGTSTP, SIGTTIN,
+		SIGTTOU, SIGUSR1, SIGUSR2, SIGALRM, SIGCHLD};
+	u64 blocked = 1ull << (SIGTERM - 1);
+
+	for (int i = 1; i <= 64; i++) {
+		struct keeper_sigaction act = {.handler = SIG_DFL};
+
+		raw_syscall4(SYS_rt_sigaction, i, (long)&act, 0, RAW_NSIG_BYTES);
+	}
+	for (u32 i = 0; i < ARRAY_LEN(ignored); i++) {
+		struct keeper_sigaction act = {.handler = SIG_IGN};
+
+		raw_syscall4(SYS_rt_sigaction, ignored[i], (long)&act, 0, RAW_NSIG_BYTES);
+	}
+	raw_sigprocmask(SIG_SETMASK, &blocked, NULL);
+}
+
+/* Keeps the connection (as KEEPER_FD) and nothing else that the program had open. */
+static void keeper_descriptors(int fd)
+{
+	int null = raw_open("/dev/null", O_RDWR | O_CLOEXEC, 0);
+
+	if (fd != KEEPER_FD)
+		raw_dup3(fd, KEEPER_FD, O_CLOEXEC);
+	for (int i = 0; i < 3; i++) {
+		if (null < 0)
+			raw_close(i);
+		else if (null != i)
+			raw_dup3(null, i, 0);
+	}
+	if (raw_syscall3(SYS_close_range, KEEPER_FD + 1, UINT32_MAX, 0) < 0) {
+		for (int i = KEEPER_FD + 1; i < 65536; i++)
+			raw_close(i);
+	}
+}
+
+static void keeper_limits(void)
+{
+	static const int kinds[] = {
+		RLIMIT_NOFILE, RLIMIT_FSIZE, RLIMIT_AS, RLIMIT_CPU, RLIMIT_DATA};
+
+	for (u32 i = 0; i < ARRAY_LEN(kinds); i++) {
+		struct rlimit limit;
+
+		if (raw_syscall4(SYS_prlimit64, 0, kinds[i], 0, (long)&limit) < 0)
+			continue;
+		limit.rlim_cur =
+			kinds[i] == RLIMIT_NOFILE ? MIN(limit.rlim_max, 65536) : limit.rlim_max;
+		raw_syscall4(SYS_prlimit64, 0, kinds[i], (long)&limit, 0);
+	}
+}
+
+static long keeper_fork(int exit_signal)
+{
+	return raw_syscall5(SYS_clone, exit_signal, 0, 0, 0, 0);
+}
+
+static _Noreturn void keeper_exit(int status)
+{
+	for (;;)
+		raw_syscall1(SYS_exit_group, status);
+}
+
+/* In the child of the child. */
+static _Noreturn void keeper_become(int fd)
+{
+	raw_syscall0(SYS_setsid);
+	keeper_signals();
+	keeper_descriptors(fd);
+	raw_syscall1(SYS_chdir, (long)"/");
+	raw_syscall5(SYS_prctl, PR_SET_NAME, (long)"ustack-keeper", 0, 0, 0);
+	keeper_limits();
+	lock_forked();
+	keeper_exit(keeper_run(KEEPER_FD) < 0);
+}
+
+int keeper_start(const struct config *config)
+{
+	struct timeval patience = {.tv_sec = 10};
+	u64 all = ~0ull, before;
+	int pair[2], ret = raw_socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair);
+	long child;
+
+	if (ret < 0)
+		return ret;
+	raw_setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	join_send(pair[0], config, sizeof(*config), NULL, 0);
+	/* No handler of the program may run in the child: its memory is a copy, but its files are
+	 * the same. */
+	raw_sigprocmask(SIG_SETMASK, &all, &before);
+	child = keeper_fork(0);
+	if (child == 0) {
+		long grandchild = keeper_fork(SIGCHLD);
+
+		if (grandchild == 0)
+			keeper_become(pair[1]);
+		keeper_exit(grandchild < 0);
+	}
+	if (child > 0) {
+		while (raw_syscall4(SYS_wait4, child, 0, __WALL, 0) == -EINTR) {
+		}
+	}
+	raw_sigprocmask(SIG_SETMASK, &before, NULL);
+	raw_close(pair[1]);
+	if (child < 0)
+		raw_close(pair[0]);
+	return child < 0 ? (int)child : pair[0];
+}
+
+/* --- what it watches --- */
+
+static struct watch *keeper_watch(int fd, enum watch_kind kind, u32 member)
+{
+	for (u32 i = 0; i < WATCHES; i++) {
+		struct watch *w = &keeper.watch[i];
+		struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
+
+		if (w->kind != WATCH_NONE)
+			continue;
+		if (raw_syscall4(SYS_epoll_ctl, keeper.epoll, EPOLL_CTL_ADD, fd, (long)&event) < 0)
+			break;
+		*w = (struct watch){.fd = fd, .kind = (u8)kind, .member = member};
+		return w;
+	}
+	raw_close(fd);
+	return NULL;
+}
+
+static void keeper_unwatch(struct watch *w)
+{
+	raw_syscall4(SYS_epoll_ctl, keeper.epoll, EPOLL_CTL_DEL, w->fd, 0);
+	raw_close(w->fd);
+	w->kind = WATCH_NONE;
+}
+
+/* A member is gone: everything of it goes. */
+static void keeper_member_gone(u32 member)
+{
+	struct stack *s;
+
+	for (u32 i = 0; i < WATCHES; i++) {
+		struct watch *w = &keeper.watch[i];
+
+		if (w->kind != WATCH_NONE && w->member == member)
+			keeper_unwatch(w);
+	}
+	s = host_enter();
+	member_drop(s, member);
+	host_local.host->stats.members_died++;
+	host_leave();
+	bell_sweep(host_local.host);
+}
+
+static bool keeper_dead(int pidfd)
+{
+	struct pollfd fd = {.fd = pidfd, .events = POLLIN};
+	struct timespec none = {0, 0};
+
+	return raw_ppoll(&fd, 1, &none, NULL) > 0;
+}
+
+/*
+ * Does the process still have the region mapped? A connection also ends when the program closes
+ * every descriptor by a raw system call; one that has become another program has the region no
+ * more.
+ */
+static bool keeper_still_mapped(u32 pid)
+{
+	char text[4096], path[32];
+	ssize_t n;
+	u32 kept = 0;
+	bool found = false;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%u/maps", pid);
+	fd = raw_open(path, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return false;
+	while (!found && (n = raw_read(fd, text + kept, sizeof(text) - kept)) > 0) {
+		size_t have = kept + (size_t)n;
+
+		found = memmem(text, have, "memfd:ustack", 12);
+		kept = (u32)MIN(have, 11);
+		memmove(text, text + have - kept, kept);
+	}
+	raw_close(fd);
+	return found;
+}
+
+/* The connection of a member has ended. */
+static void keeper_hangup(struct watch *w)
+{
+	u32 member = w->member;
+
+	keeper_unwatch(w);
+	if (member == HOST_MEMBERS)
+		return;
+	for (u32 i = 0; i < WATCHES; i++) {
+		struct watch *p = &keeper.watch[i];
+
+		if (p->kind == WATCH_PROCESS && p->member == member && !keeper_dead(p->fd) &&
+			keeper_still_mapped(host_local.host->member[member].pid))
+			return;
+	}
+	keeper_member_gone(member);
+}
+
+/* --- answering --- */
+
+static void keeper_refuse(int fd, int status, const char *why)
+{
+	struct join_reply reply = {.status = status};
+
+	snprintf(reply.why, sizeof(reply.why), "%s", why);
+	join_send(fd, &reply, sizeof(reply), NULL, 0);
+}
+
+static void keeper_accept_member(struct watch *w, const struct join_request *request, int pidfd)
+{
+	struct join_reply reply = {.status = 0};
+	int fds[JOIN_FDS];
+	u32 count = 0;
+
+	w->member = member_new(host_enter(), MEMBER_LIVE, request->pid);
+	host_leave();
+	if (w->member == HOST_MEMBERS) {
+		keeper_refuse(w->fd, -ENFILE, "the host has as many processes as it can have");
+		return;
+	}
+	reply.member = w->member;
+	reply.size = host_local.host->size;
+	reply.dev = host_local.dev;
+	reply.has_capture = host_local.capture.fd >= 0;
+	reply.has_log = host_local.log_fd >= 0;
+	fds[count++] = host_local.region_fd;
+	fds[count++] = host_local.dev.fd;
+	for (u32 i = 0; i < HOST_BELLS; i++)
+		fds[count++] = host_local.bell[i];
+	if (reply.has_capture)
+		fds[count++] = host_local.capture.fd;
+	if (reply.has_log)
+		fds[count++] = host_local.log_fd;
+	if (join_send(w->fd, &reply, sizeof(reply), fds, count) < 0) {
+		keeper_hangup(w);
+		return;
+	}
+	if (pidfd >= 0)
+		keeper_watch(pidfd, WATCH_PROCESS, reply.member);
+}
+
+/* Is it this host that is asked for? Refuses when not. */
+static bool keeper_fits(const struct watch *w, const struct join_request *request)
+{
+	struct addr ours = keeper.config.address.item[0].addr;
+	char why[CONFIG_WHY_MAX];
+	u32 ip = addr_get4(&ours);
+
+	if (request->layout != host_layout()) {
+		keeper_refuse(w->fd, -EPROTO,
+			"the host was started by another version of ustack: end it with `ustack "
+			"down`");
+		return false;
+	}
+	if (addr_equal(&ours, &request->address))
+		return true;
+	snprintf(why, sizeof(why),
+		"the host %s runs already, with the address %u.%u.%u.%u: use that address, or "
+		"another device or name, or "
+		"end it with `ustack down`",
+		keeper.config.name, ip >> 24, ip >> 16 & 255, ip >> 8 & 255, ip & 255);
+	keeper_refuse(w->fd, -EADDRINUSE, why);
+	return false;
+}
+
+static void keeper_request(struct watch *w)
+{
+	struct join_request request;
+	int fds[JOIN_FDS];
+	u32 count = 0;
+	ssize_t n = join_recv(w->fd, &request, sizeof(request), fds, &count);
+
+	if (n == -EAGAIN)
+		return;
+	if (n < (ssize_t)sizeof(request)) {
+		keeper_hangup(w);
+		return;
+	}
+	if (request.op == JOIN_END) {
+		keeper.end = true;
+	} else if (request.op == JOIN_FORK) {
+		if (count && request.member < HOST_MEMBERS)
+			keeper_watch(fds[0], WATCH_CONNECTION, request.member);
+		count = 0;
+	} else if (keeper_fits(w, &request)) {
+		if (request.op == JOIN_STAY) {
+			keeper.stay = true;
+			keeper_refuse(w->fd, 0, "");
+		} else if (w->member == HOST_MEMBERS) {
+			keeper_accept_member(w, &request, count ? fds[0] : -1);
+			count = 0;
+		}
+	}
+	for (u32 i = 0; i < count; i++)
+		raw_close(fds[i]);
+}
+
+static void keeper_connection(void)
+{
+	struct ucred peer = {0};
+	socklen_t len = sizeof(peer);
+	int fd =
+		(int)raw_syscall4(SYS_accept4, keeper.listener, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK);
+
+	if (fd < 0)
+		return;
+	raw_getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
+	if (peer.uid == (uid_t)raw_syscall0(SYS_geteuid) || peer.uid == 0)
+		keeper_watch(fd, WATCH_CONNECTION, HOST_MEMBERS);
+	else
+		raw_close(fd);
+}
+
+static void keeper_event(struct watch *w)
+{
+	switch (w->kind) {
+	case WATCH_LISTENER:
+		keeper_connection();
+		break;
+	case WATCH_SIGNAL:
+		keeper.soon = true;
+		keeper_unwatch(w);
+		break;
+	case WATCH_CONNECTION:
+		keeper_request(w);
+		break;
+	case WATCH_PROCESS:
+		keeper_member_gone(w->member);
+		break;
+	default:
+		break;
+	}
+}
+
+/* --- the loop --- */
+
+static void keeper_grow(struct host *host)
+{
+	struct stack *s = region_stack(&host_local);
+	u64 size = host->size;
+
+	if (!s->wants_memory || size >= host->limit || host_now() < host->grow_after_ns)
+		return;
+	size = region_grow(&host_local, size + MIN(size, GROW_STEP_MAX));
+	if (size == host->size) {
+		host->grow_after_ns = host_now() + GROW_AGAIN_NS;
+		return;
+	}
+	s = host_enter();
+	__atomic_store_n(&host->size, size, __ATOMIC_RELEASE);
+	region_extend(&host_local);
+	stack_grow(s, size - HOST_BYTES);
+	host->stats.grown++;
+	host_leave();
+}
+
+/* Nothing is left that needs a keeper. */
+static bool keeper_done(const struct host *host)
+{
+	struct stack *s = region_stack(&host_local);
+
+	if (keeper.end || host->down)
+		return true;
+	if (member_count(host))
+		return false;
+	if (keeper.soon)
+		return !s->tcp_orphans && !stack_tx_pending(s);
+	return !keeper.stay && stack_idle(s);
+}
+
+static bool keeper_control(bool readable, bool rung)
+{
+	struct host *host = host_local.host;
+	struct epoll_event event[16];
+	long n = 0;
+
+	if (rung) {
+		keeper_grow(host);
+		bell_sweep(host);
+	}
+	if (readable)
+		n = raw_syscall6(SYS_epoll_pwait, keeper.epoll, (long)event, ARRAY_LEN(event), 0, 0,
+			RAW_NSIG_BYTES);
+	for (long i = 0; i < n; i++)
+		keeper_event(&keeper.watch[event[i].data.u32]);
+	return !keeper_done(host);
+}
+
+/* Binds the rendezvous: -EADDRINUSE when another keeper has it. */
+static int keeper_listen(void)
+{
+	struct sockaddr_un name;
+	socklen_t len = join_name(&keeper.config, &name);
+	int fd = raw_socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), ret;
+
+	if (fd < 0)
+		return fd;
+	ret = raw_bind(fd, (struct sockaddr *)&name, len);
+	if (ret == 0)
+		ret = (int)raw_syscall2(SYS_listen, fd, BACKLOG);
+	if (ret < 0)
+		raw_close(fd);
+	return ret < 0 ? ret : fd;
+}
+
+static int keeper_watch_all(int fd)
+{
+	u64 term = 1ull << (SIGTERM - 1);
+	int signals = (int)raw_syscall4(
+		SYS_signalfd4, -1, (long)&term, RAW_NSIG_BYTES, SFD_CLOEXEC | SFD_NONBLOCK);
+
+	keeper.epoll = (int)raw_syscall1(SYS_epoll_create1, EPOLL_CLOEXEC);
+	if (keeper.epoll < 0)
+		return keeper.epoll;
+	if (signals >= 0)
+		keeper_watch(signals, WATCH_SIGNAL, HOST_MEMBERS);
+	keeper_watch(keeper.listener, WATCH_LISTENER, HOST_MEMBERS);
+	raw_fcntl(fd, F_SETFL, O_NONBLOCK);
+	keeper_watch(fd, WATCH_CONNECTION, HOST_MEMBERS);
+	return 0;
+}
+
+int keeper_run(int fd)
+{
+	struct serve_loop loop = {.grace_ns = KEEPER_GRACE_NS, .control = keeper_control};
+	char why[CONFIG_WHY_MAX] = "";
+	u32 none = 0;
+	int fds[JOIN_FDS], ret;
+
+	if (join_recv(fd, &keeper.config, sizeof(keeper.config), fds, &none) !=
+		sizeof(keeper.config))
+		return -EPROTO;
+	keeper.listener = keeper_listen();
+	if (keeper.listener < 0) {
+		keeper_refuse(fd, keeper.listener == -EADDRINUSE ? -EAGAIN : keeper.listener,
+			"cannot make the host's rendezvous socket");
+		return keeper.listener;
+	}
+	ret = host_create(&keeper.config, why, sizeof(why));
+	if (ret == 0)
+		ret = keeper_watch_all(fd);
+	if (ret < 0) {
+		keeper_refuse(fd, ret, why);
+		return ret;
+	}
+	loop.control_fd = keeper.epoll;
+	serve_run(&loop);
+	/* The device first: who finds the name free must find the device free, too. */
+	tapio_close(&host_local.dev);
+	raw_close(keeper.listener);
+	return 0;
+}

@@ -1,0 +1,142 @@
+/*
+ * The loop that stands behind the program's threads; the keeper runs it. Theory of operation:
+ * serve.c.
+ */
+#include "preload/role.h"
+
+struct loop {
+	const struct serve_loop *how;
+	struct slot *slot;
+	u32 served;	  /* the role as this loop left it when it last served */
+	u32 stuck;	  /* the role as it was while its holder was reading, one grace ago */
+	u64 grace_end_ns; /* not 0: staying away from the device until then */
+};
+
+static bool loop_served_last(const struct loop *l, const struct host *host)
+{
+	return role_load(host) == l->served;
+}
+
+static bool loop_device_readable(void)
+{
+	struct pollfd fd = {.fd = host_local.dev.fd, .events = POLLIN};
+	struct timespec none = {0, 0};
+
+	return raw_ppoll(&fd, 1, &none, NULL) > 0;
+}
+
+/* The role from a holder that stopped while it was reading: his buffers stay with him, until he
+ * wakes up or dies. */
+static bool loop_take_by_force(struct loop *l, struct host *host, u32 role, u32 *mine)
+{
+	struct stack *s = host_enter();
+	u32 set = 0;
+	bool taken = false;
+
+	while (set < RX_SETS && host->rx[set].used)
+		set++;
+	if (set < RX_SETS) {
+		*mine = role_pass(role & ~(3u << ROLE_SET_SHIFT), slot_index(l->slot) + 1) |
+			ROLE_READING | set << ROLE_SET_SHIFT;
+		taken = role_change(host, role, *mine);
+	}
+	if (taken) {
+		role_set(host, role)->owner = role & ROLE_HOLDER;
+		host->rx[set].used = 1;
+		serve_fill(s, &host->rx[set]);
+		host->stats.takeovers++;
+	}
+	host_leave();
+	return taken;
+}
+
+static bool loop_take(struct loop *l, struct host *host, u32 *mine)
+{
+	u32 role = role_load(host);
+
+	if (!(role & ROLE_READING)) {
+		*mine = role_pass(role, slot_index(l->slot) + 1) | ROLE_READING;
+		return role_change(host, role, *mine);
+	}
+	if (role == l->stuck)
+		return loop_take_by_force(l, host, role, mine);
+	l->stuck = role;
+	return false;
+}
+
+/* Serves until the device has nothing more; false when somebody else is at it. */
+static bool loop_serve(struct loop *l, struct host *host)
+{
+	u32 role;
+
+	if (host->down)
+		return true;
+	if (!loop_take(l, host, &role))
+		return false;
+	while (serve_batch(host, role) && role_load(host) == role && !host->down) {
+	}
+	l->served = role_pass(role, 0);
+	role_leave(host, role);
+	if (__atomic_load_n(&host->next_ns, __ATOMIC_ACQUIRE) <= host_now())
+		serve_timers();
+	return true;
+}
+
+/* Sleeps until the device, a timer (a grace later if others drive), the bell or the control
+ * descriptor wants something. */
+static void loop_sleep(struct loop *l, struct host *host, struct pollfd fds[3])
+{
+	u64 grace = loop_served_last(l, host) ? 0 : l->how->grace_ns;
+	u64 next = __atomic_load_n(&host->next_ns, __ATOMIC_SEQ_CST);
+	u64 until = next == NEVER ? NEVER : next + grace;
+
+	fds[0] = (struct pollfd){.fd = host->down ? -1 : host_local.dev.fd, .events = POLLIN};
+	fds[1] = (struct pollfd){.fd = host_local.bell[0], .events = POLLIN};
+	fds[2] = (struct pollfd){.fd = l->how->control_fd, .events = POLLIN};
+	if (l->grace_end_ns) {
+		fds[0].fd = -1;
+		serve_poll(fds, 3, l->grace_end_ns, NULL);
+		return;
+	}
+	__atomic_store_n(&host->keeper_until_ns, until, __ATOMIC_SEQ_CST);
+	if (__atomic_load_n(&host->next_ns, __ATOMIC_SEQ_CST) >= next)
+		serve_poll(fds, 3, until, NULL);
+	__atomic_store_n(&host->keeper_until_ns, 0, __ATOMIC_SEQ_CST);
+}
+
+/* One turn of the loop behind its sleep. */
+static void loop_turn(struct loop *l, struct host *host, bool readable)
+{
+	u64 now = host_now();
+	bool due = __atomic_load_n(&host->next_ns, __ATOMIC_ACQUIRE) <= now;
+
+	if (l->grace_end_ns) {
+		if (now < l->grace_end_ns)
+			return;
+		l->grace_end_ns = 0;
+		if ((due || loop_device_readable()) && !loop_serve(l, host))
+			l->grace_end_ns = now + l->how->grace_ns;
+	} else if (readable || due) {
+		if (!loop_served_last(l, host) || !loop_serve(l, host))
+			l->grace_end_ns = now + l->how->grace_ns;
+	}
+}
+
+void serve_run(const struct serve_loop *how)
+{
+	struct host *host = host_local.host;
+	struct loop l = {.how = how, .slot = slot_self()};
+	struct pollfd fds[3];
+
+	l.served = role_load(host);
+	for (;;) {
+		loop_sleep(&l, host, fds);
+		if (fds[1].revents) {
+			bell_drain(0);
+			__atomic_store_n(&host->keeper_rung, 0, __ATOMIC_SEQ_CST);
+		}
+		if (!how->control(fds[2].revents, fds[1].revents))
+			break;
+		loop_turn(&l, host, fds[0].revents);
+	}
+}

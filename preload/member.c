@@ -1,0 +1,188 @@
+/*
+ * Members: the processes that use the host, and which sockets each of them holds.
+ *
+ * A process holds a socket while any of its descriptor numbers names it. Its sockets are a bitmap
+ * by slab index, in pages of 4 KiB that are handed out as needed; struct sock counts the processes.
+ * The last process to let go closes the socket. A fork copies the bitmap before the child exists,
+ * so that the parent's close right after it finds the child's hold; the death of a process lets go
+ * of all that stands in its bitmap.
+ */
+#include "preload/region.h"
+
+#include "preload/wait.h"
+
+#define PAGE_BYTES     (HOLD_BITS / 8)
+#define PAGES_PER_SPAN (SLAB_SPAN_BYTES / PAGE_BYTES)
+
+static u64 *hold_page(const struct host *host, u32 page)
+{
+	char *span = stack_span(region_stack(&host_local), host->hold_span[page / PAGES_PER_SPAN]);
+
+	return (u64 *)(void *)(span + (u64)(page % PAGES_PER_SPAN) * PAGE_BYTES);
+}
+
+/* A zeroed page: its number + 1, or 0 when there is no memory. */
+static u16 hold_page_new(struct stack *s)
+{
+	struct host *host = host_local.host;
+	u32 page = host->hold_free, span;
+
+	if (page) {
+		host->hold_free = (u32)*hold_page(host, page - 1);
+		memset(hold_page(host, page - 1), 0, PAGE_BYTES);
+		return (u16)page;
+	}
+	if (host->hold_pages == host->hold_spans * PAGES_PER_SPAN) {
+		span = host->hold_spans < ARRAY_LEN(host->hold_span) ? stack_span_alloc(s) : 0;
+		if (!span)
+			return 0;
+		host->hold_span[host->hold_spans] = span;
+		host->hold_spans++;
+	}
+	return (u16)++host->hold_pages;
+}
+
+static void hold_page_free(struct host *host, u32 page)
+{
+	*hold_page(host, page - 1) = host->hold_free;
+	host->hold_free = page;
+}
+
+/* The word and bit of a socket in a member's bitmap; NULL when there is no page for it. */
+static u64 *hold_find(struct stack *s, u32 number, u32 index, bool make, u64 *bit)
+{
+	struct member *m = &host_local.host->member[number];
+	u16 *page = &m->page[index / HOLD_BITS];
+
+	if (!*page && make)
+		*page = hold_page_new(s);
+	if (!*page)
+		return NULL;
+	*bit = 1ull << index % 64;
+	return hold_page(host_local.host, *page - 1u) + index % HOLD_BITS / 64;
+}
+
+void host_hold(struct stack *s, ref r)
+{
+	struct sock *sk = sock_get(s, r);
+	u64 bit, *word;
+
+	if (!sk)
+		return;
+	word = hold_find(s, host_local.member, ref_index(r), true, &bit);
+	if (word && *word & bit)
+		return;
+	if (word)
+		*word |= bit;
+	sk->holders++;
+}
+
+u64 host_unhold(struct stack *s, ref r)
+{
+	struct sock *sk = sock_get(s, r);
+	u64 bit, *word;
+
+	if (!sk)
+		return 0;
+	word = hold_find(s, host_local.member, ref_index(r), false, &bit);
+	if (word && !(*word & bit))
+		return 0;
+	if (word)
+		*word &= ~bit;
+	if (sk->holders && --sk->holders)
+		return 0;
+	return sock_close(s, r);
+}
+
+u32 member_new(struct stack *s, u32 state, u32 pid)
+{
+	struct host *host = host_local.host;
+	u32 number = 0;
+
+	while (number < HOST_MEMBERS && host->member[number].state != MEMBER_FREE)
+		number++;
+	if (number == HOST_MEMBERS)
+		return number;
+	host->member[number].pid = pid;
+	host->member[number].page[0] = hold_page_new(s);
+	host->member[number].state = state;
+	return number;
+}
+
+/* Calls visit for every socket of a page. */
+static void hold_walk(
+	struct stack *s, u32 number, u32 nth, void (*visit)(struct stack *s, struct sock *sk))
+{
+	u32 page = host_local.host->member[number].page[nth];
+
+	for (u32 i = 0; page && i < HOLD_BITS / 64; i++) {
+		u64 bits = hold_page(host_local.host, page - 1)[i];
+
+		for (; bits; bits &= bits - 1) {
+			struct sock *sk = slab_at(s, SLAB_SOCK,
+				nth * HOLD_BITS + i * 64 + (u32)__builtin_ctzll(bits));
+
+			if (sk)
+				visit(s, sk);
+		}
+	}
+}
+
+static void hold_more(struct stack *s, struct sock *sk)
+{
+	(void)s;
+	sk->holders++;
+}
+
+static void hold_less(struct stack *s, struct sock *sk)
+{
+	if (!sk->holders || --sk->holders == 0)
+		sock_close(s, sk->conn.slab.self);
+}
+
+u32 member_copy(struct stack *s, u32 parent)
+{
+	struct host *host = host_local.host;
+	u32 number = member_new(s, MEMBER_BORN, host->member[parent].pid);
+
+	if (number == HOST_MEMBERS)
+		return number;
+	for (u32 i = 0; i < HOLD_PAGES; i++) {
+		u32 from = host->member[parent].page[i];
+		u16 *to = &host->member[number].page[i];
+
+		if (from && !*to)
+			*to = hold_page_new(s);
+		if (!from || !*to)
+			continue;
+		memcpy(hold_page(host, *to - 1u), hold_page(host, from - 1), PAGE_BYTES);
+		hold_walk(s, number, i, hold_more);
+	}
+	return number;
+}
+
+void member_drop(struct stack *s, u32 number)
+{
+	struct host *host = host_local.host;
+	struct member *m = &host->member[number];
+
+	slot_drop_process(s, number);
+	for (u32 i = 0; i < HOLD_PAGES; i++) {
+		u32 page = m->page[i];
+
+		hold_walk(s, number, i, hold_less);
+		m->page[i] = 0;
+		if (page)
+			hold_page_free(host, page);
+	}
+	m->state = MEMBER_FREE;
+}
+
+u32 member_count(const struct host *host)
+{
+	u32 count = 0;
+
+	for (u32 i = 0; i < HOST_MEMBERS; i++)
+		count += host->member[i].state != MEMBER_FREE;
+	return count;
+}
