@@ -235,3 +235,90 @@ u64 net_count(const struct stack *s, const char *name)
 	}
 	return counter_read(s, (enum counter)i);
 }
+
+u32 net_tcp(u8 *frame, const struct net_ip4 *ip, const struct net_tcp *tcp, const void *payload, u32 len)
+{
+	static u8 segment[NET_FRAME_MAX];
+	struct net_ip4 header = *ip;
+	struct addr src = addr_v4(ip->src ? ip->src : NET_PEER), dst = addr_v4(ip->dst ? ip->dst : NET_HOST);
+	u32 header_len = 20 + tcp->options_len, total = header_len + len;
+
+	header.proto = PROTO_TCP;
+	put16(segment, tcp->sport);
+	put16(segment + 2, tcp->dport);
+	put32(segment + 4, tcp->seq);
+	put32(segment + 8, tcp->ack);
+	put16(segment + 12, header_len / 4 << 12 | tcp->flags);
+	put16(segment + 14, tcp->window);
+	put16(segment + 16, 0);
+	put16(segment + 18, tcp->urgent);
+	if (tcp->options_len)
+		memcpy(segment + 20, tcp->options, tcp->options_len);
+	if (len)
+		memcpy(segment + header_len, payload, len);
+	put16(segment + 16, checksum_finish(checksum_add(checksum_pseudo(&src, &dst, PROTO_TCP, total), segment, total)));
+	return net_ip4(frame, &header, segment, total);
+}
+
+/* Counters of arrivals: they go up whatever becomes of a frame. */
+static bool counts_arrival(enum counter c)
+{
+	static const enum counter arrivals[] = {
+		counter_eth_in, counter_arp_in, counter_ip_in, counter_ip_delivered, counter_reasm_needed, counter_icmp_in,
+		counter_icmp_unreach_in, counter_icmp_time_in, counter_icmp_param_in, counter_icmp_echo_in, counter_tcp_in,
+	};
+
+	for (u32 i = 0; i < ARRAY_LEN(arrivals); i++) {
+		if (arrivals[i] == c)
+			return true;
+	}
+	return false;
+}
+
+const char *net_dropped(struct stack *s, const void *frame, u32 len, const char *name)
+{
+	static char seen[500];
+	u64 counters[COUNTERS];
+	u32 in_use[SLAB_KINDS];
+	size_t n = 0;
+	bool wanted = false;
+
+	memcpy(counters, s->counters, sizeof(counters));
+	for (u32 i = 0; i < SLAB_KINDS; i++)
+		in_use[i] = slab_in_use(s, (enum slab_kind)i);
+	engine_frame_in(s, frame, len);
+	seen[0] = 0;
+	for (u32 i = 0; i < COUNTERS; i++) {
+		u64 more = s->counters[i] - counters[i];
+
+		if (!more || counts_arrival((enum counter)i))
+			continue;
+		if (more == 1 && !strcmp(counter_name((enum counter)i), name))
+			wanted = true;
+		else if (n < sizeof(seen) - 50)
+			n += (size_t)sprintf(seen + n, " %.30s+%u", counter_name((enum counter)i), (u32)more);
+	}
+	for (u32 i = 0; i < SLAB_KINDS; i++) {
+		if (slab_in_use(s, (enum slab_kind)i) != in_use[i])
+			n += (size_t)sprintf(seen + n, " kind%u", i);
+	}
+	if (stack_tx_pending(s))
+		n += (size_t)sprintf(seen + n, " frame sent");
+	if (!wanted && !n)
+		n = (size_t)sprintf(seen, " nothing");
+	return wanted && !n ? NULL : seen;
+}
+
+const u8 *net_payload(const u8 *frame, u32 frame_len, u8 proto, u32 *len)
+{
+	const u8 *h = frame + ETH_HEADER;
+	u32 header_len;
+
+	if (frame_len < ETH_HEADER + IP_HEADER || get16(frame + 12) != ETHERTYPE_IP4 || h[9] != proto)
+		return NULL;
+	header_len = (h[0] & 15u) * 4;
+	if (get16(h + 2) < header_len || get16(h + 2) > frame_len - ETH_HEADER)
+		return NULL;
+	*len = get16(h + 2) - header_len;
+	return h + header_len;
+}

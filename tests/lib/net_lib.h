@@ -53,7 +53,32 @@ u32 net_ip4(u8 *frame, const struct net_ip4 *ip, const void *payload, u32 len);
 u32 net_arp(u8 *frame, const u8 *eth_dst, u16 op, const u8 *sender_mac, u32 sender, const u8 *target_mac, u32 target);
 u32 net_udp(u8 *frame, const struct net_ip4 *ip, u16 sport, u16 dport, const void *payload, u32 len);
 u32 net_icmp(u8 *frame, const struct net_ip4 *ip, u8 type, u8 code, u32 rest, const void *payload, u32 len);
+struct net_tcp {
+	u16 sport, dport;
+	u32 seq, ack;
+	u16 flags; /* FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128 */
+	u16 window, urgent;
+	const u8 *options;
+	u32 options_len; /* a multiple of 4 */
+};
+u32 net_tcp(u8 *frame, const struct net_ip4 *ip, const struct net_tcp *tcp, const void *payload, u32 len);
 void net_fix_ip4(u8 *frame); /* computes the header's checksum again after a change */
+
+/*
+ * Feeds a frame that must be dropped silently: NULL when exactly the named counter went up by one (beside those that count
+ * arrivals), no object was made or freed and no frame sent; else what was seen.
+ */
+const char *net_dropped(struct stack *s, const void *frame, u32 len, const char *name);
+
+/* Fails a Check test unless the frame is dropped as net_dropped says. */
+#define ck_assert_dropped(s, frame, len, name)                                                                         \
+	do {                                                                                                           \
+		const char *seen_ = net_dropped((s), (frame), (len), (name));                                          \
+		ck_assert_msg(!seen_, "want %s, seen:%s", (name), seen_);                                              \
+	} while (0)
+
+/* The payload of the IPv4 packet in a frame, and its length in *len; NULL when it is none. */
+const u8 *net_payload(const u8 *frame, u32 frame_len, u8 proto, u32 *len);
 
 /* Counters by name, for comparison before and after: counter_read with a check that the name exists. */
 u64 net_count(const struct stack *s, const char *name);
