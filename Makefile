@@ -5,6 +5,7 @@
 
 # A script tests/e2e/x may stand beside its program x.c.
 MAKEFLAGS += --no-builtin-rules
+.DELETE_ON_ERROR:
 
 BUILD  ?= build
 PREFIX ?= /usr/local
@@ -138,10 +139,12 @@ format:
 lint: deps
 	clang-tidy --quiet $(stack_src) $(tapio_src) $(preload_src) $(tools_src) -- $(CSTD) -I.
 
+# ldconfig makes the bare name known: LD_PRELOAD=libustack.so.
 install: all
 	install -d $(DESTDIR)$(PREFIX)/lib $(DESTDIR)$(PREFIX)/bin
 	install -m 755 $(BUILD)/libustack.so $(DESTDIR)$(PREFIX)/lib/libustack.so
 	install -m 755 $(BUILD)/ustack $(DESTDIR)$(PREFIX)/bin/ustack
+	$(if $(DESTDIR),,/sbin/ldconfig)
 
 clean:
 	rm -rf $(BUILD)

@@ -263,7 +263,7 @@ e2e_one() {
 	device_up "$2"
 	(
 		set -Eeuo pipefail
-		trap 'echo "FAIL line $LINENO: $BASH_COMMAND" >&2' ERR
+		trap 'echo "FAIL (lines $LINENO ${BASH_LINENO[*]}): $BASH_COMMAND" >&2' ERR
 		cd "$DIR"
 		"test_$name"
 		[ "${NO_FRAMES:-0}" = 1 ] || assert_frames
