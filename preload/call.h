@@ -125,6 +125,9 @@ struct call_data {
 s64 call_send(int fd, ref sk, struct call_data *d);
 s64 call_recv(int fd, ref sk, struct call_data *d);
 
+/* Sending to a name, already copied from the program (and perhaps changed by this). */
+s64 call_send_to(int fd, ref sk, struct call_data *d, struct sockaddr_storage *name, socklen_t len);
+
 /* Raises SIGPIPE in the calling thread. */
 void call_sigpipe(void);
 

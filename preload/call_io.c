@@ -267,17 +267,14 @@ s64 call_sendto(int fd, ref sk, const void *buf, size_t len, int flags, const st
 	socklen_t addr_len)
 {
 	struct iovec iov = {.iov_base = (void *)(uintptr_t)buf, .iov_len = MIN(len, CALL_MOST)};
-	struct msghdr msg = {
-		.msg_name = (void *)(uintptr_t)addr,
-		.msg_namelen = addr ? addr_len : 0,
-		.msg_iov = &iov,
-		.msg_iovlen = 1,
-	};
+	struct call_data d = {.iov = &iov, .count = 1, .len = iov.iov_len, .flags = flags};
+	struct sockaddr_storage name;
+	s64 ret;
 
-	if (addr || flags & MSG_FASTOPEN)
-		return call_sendmsg(fd, sk, &msg, flags);
-	return call_send(fd, sk,
-		&(struct call_data){.iov = &iov, .count = 1, .len = iov.iov_len, .flags = flags});
+	if (!addr)
+		return call_send(fd, sk, &d);
+	ret = call_addr_in(&name, addr, addr_len);
+	return ret < 0 ? ret : call_send_to(fd, sk, &d, &name, addr_len);
 }
 
 s64 call_recvfrom(int fd, ref sk, void *buf, size_t len, int flags, struct sockaddr *addr,

@@ -258,18 +258,6 @@ static int message_copy(struct msghdr *to, const struct msghdr *from)
 	return to->msg_iovlen > UIO_MAXIOV ? -EMSGSIZE : 0;
 }
 
-/* Sending with MSG_FASTOPEN connects first; without a cookie the data follow the handshake (tcp_sendmsg_fastopen). */
-static s64 fast_open(int fd, ref sk, const struct msghdr *msg, struct call_data *d)
-{
-	s64 ret;
-
-	d->flags &= ~MSG_FASTOPEN;
-	if (!msg->msg_name)
-		return 0;
-	ret = call_connect(fd, sk, msg->msg_name, msg->msg_namelen);
-	return ret == -EISCONN ? 0 : ret;
-}
-
 static bool is_stream(ref sk)
 {
 	const struct sock *sock = sock_get(host_stack(), sk);
@@ -277,32 +265,50 @@ static bool is_stream(ref sk)
 	return sock && sock->type == SOCK_STREAM;
 }
 
+/* Sending with MSG_FASTOPEN connects first; without a cookie the data follow the handshake (tcp_sendmsg_fastopen). */
+static s64 fast_open(int fd, ref sk, struct call_data *d, const struct sockaddr_storage *name, socklen_t len)
+{
+	s64 ret = call_connect(fd, sk, (const struct sockaddr *)name, len);
+
+	d->flags &= ~MSG_FASTOPEN;
+	return ret < 0 && ret != -EISCONN ? ret : call_send(fd, sk, d);
+}
+
+s64 call_send_to(int fd, ref sk, struct call_data *d, struct sockaddr_storage *name, socklen_t len)
+{
+	s64 ret;
+
+	if (is_stream(sk))
+		return d->flags & MSG_FASTOPEN ? fast_open(fd, sk, d, name, len) : call_send(fd, sk, d);
+	if (len == 0)
+		return call_send(fd, sk, d);
+	if (len >= sizeof(struct sockaddr_in) && name->ss_family == AF_UNSPEC)
+		name->ss_family = AF_INET; /* udp_sendmsg takes it so */
+	ret = call_endpoint(name, len, &d->peer);
+	if (ret < 0)
+		return ret;
+	if (d->peer.port == 0)
+		return -EINVAL;
+	if (call_bypass(fd, sk, name, len))
+		return CALL_NOT_OURS;
+	return call_send(fd, sk, d);
+}
+
 static s64 send_one(int fd, ref sk, const struct msghdr *msg, struct call_data *d)
 {
 	struct plan_meta meta = {.tos = -1, .ttl = -1};
 	struct sockaddr_storage name;
-	bool stream = is_stream(sk);
-	s64 ret = 0;
+	s64 ret = call_addr_in(&name, msg->msg_name, msg->msg_namelen);
 
-	if (stream && d->flags & MSG_FASTOPEN) {
-		ret = fast_open(fd, sk, msg, d);
-	} else if (msg->msg_namelen && !stream) {
-		ret = call_addr_in(&name, msg->msg_name, msg->msg_namelen);
-		if (ret == 0 && msg->msg_namelen >= sizeof(struct sockaddr_in) &&
-			name.ss_family == AF_UNSPEC)
-			name.ss_family = AF_INET; /* udp_sendmsg takes it so */
-		if (ret == 0 && call_bypass(fd, sk, &name, msg->msg_namelen))
-			return CALL_NOT_OURS;
-		if (ret == 0)
-			ret = call_endpoint(&name, msg->msg_namelen, &d->peer);
-		if (ret == 0 && d->peer.port == 0)
-			ret = -EINVAL;
-	}
 	if (ret == 0 && msg->msg_controllen) {
-		ret = control_in(msg->msg_control, msg->msg_controllen, stream, &meta);
+		ret = control_in(msg->msg_control, msg->msg_controllen, is_stream(sk), &meta);
 		d->meta = &meta;
 	}
-	return ret < 0 ? ret : call_send(fd, sk, d);
+	if (ret == 0)
+		ret = msg->msg_namelen ? call_send_to(fd, sk, d, &name, msg->msg_namelen)
+				       : call_send(fd, sk, d);
+	d->meta = NULL;
+	return ret;
 }
 
 static __attribute__((noinline)) s64 send_long_list(

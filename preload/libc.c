@@ -32,7 +32,8 @@ struct libc libc = {
 #undef X
 };
 
-void libc_resolve(void)
+/* Ahead of the constructors of the program and of libraries that were loaded after this one. */
+__attribute__((constructor(101))) void libc_resolve(void)
 {
 #define X(type, name, args, nr)                                                                    \
 	do {                                                                                       \
