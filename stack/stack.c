@@ -343,6 +343,28 @@ bool stack_tx_queue(struct stack *s, ref frame)
 	return true;
 }
 
+ref stack_changed(struct stack *s, u32 *events)
+{
+	ref r = s->changed_head;
+	struct sock *sk = slab_get(s, SLAB_SOCK, r);
+
+	*events = 0;
+	if (!sk) {
+		if (r)
+			counter_inc(s, counter_invariant);
+		s->changed_head = s->changed_tail = 0;
+		return 0;
+	}
+	s->changed_head = sk->changed_next;
+	if (!s->changed_head)
+		s->changed_tail = 0;
+	sk->changed_next = 0;
+	sk->flags &= ~(u32)SOCK_CHANGED;
+	*events = sk->events;
+	sk->events = 0;
+	return r;
+}
+
 bool stack_idle(const struct stack *s)
 {
 	return !slab_in_use(s, SLAB_TCP) && !slab_in_use(s, SLAB_TCP_REQUEST) && !slab_in_use(s, SLAB_TCP_TIMEWAIT) &&
