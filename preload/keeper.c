@@ -36,6 +36,7 @@ struct watch {
 	int fd;
 	u8 kind;    /* enum watch_kind */
 	u32 member; /* HOST_MEMBERS: none yet */
+	u32 turn;   /* tells an event of this use from one of an earlier use of the entry */
 };
 
 /* The state of the one keeper that a process can be. */
@@ -177,13 +178,15 @@ static struct watch *keeper_watch(int fd, enum watch_kind kind, u32 member)
 {
 	for (u32 i = 0; i < WATCHES; i++) {
 		struct watch *w = &keeper.watch[i];
-		struct epoll_event event = {.events = EPOLLIN, .data.u32 = i};
+		struct epoll_event event = {
+			.events = EPOLLIN, .data.u64 = i | (u64)(w->turn + 1) << 32};
 
 		if (w->kind != WATCH_NONE)
 			continue;
 		if (raw_syscall4(SYS_epoll_ctl, keeper.epoll, EPOLL_CTL_ADD, fd, (long)&event) < 0)
 			break;
-		*w = (struct watch){.fd = fd, .kind = (u8)kind, .member = member};
+		*w = (struct watch){
+			.fd = fd, .kind = (u8)kind, .member = member, .turn = w->turn + 1};
 		return w;
 	}
 	raw_close(fd);
@@ -384,9 +387,9 @@ static void keeper_connection(void)
 		raw_close(fd);
 }
 
-static void keeper_event(struct watch *w)
+static void keeper_event(struct watch *w, u32 turn)
 {
-	switch (w->kind) {
+	switch (w->turn == turn ? w->kind : WATCH_NONE) {
 	case WATCH_LISTENER:
 		keeper_connection();
 		break;
@@ -455,7 +458,7 @@ static bool keeper_control(bool readable, bool rung)
 		n = raw_syscall6(SYS_epoll_pwait, keeper.epoll, (long)event, ARRAY_LEN(event), 0, 0,
 			RAW_NSIG_BYTES);
 	for (long i = 0; i < n; i++)
-		keeper_event(&keeper.watch[event[i].data.u32]);
+		keeper_event(&keeper.watch[(u32)event[i].data.u64], (u32)(event[i].data.u64 >> 32));
 	return !keeper_done(host);
 }
 
