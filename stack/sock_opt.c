@@ -596,13 +596,13 @@ int sock_getopt(struct stack *s, ref r, int level, int name, void *val, u32 *len
 
 	if (!sk)
 		return -EBADF;
+	if (level != LX_SOL_SOCKET && level != LX_SOL_IP && level != sk->conn.proto)
+		return -EOPNOTSUPP;
 	if (*len > 0x7fffffffu)
 		return -EINVAL;
 	if (level == LX_SOL_SOCKET)
 		return get_socket(s, sk, name, val, len);
 	if (level == LX_SOL_IP)
 		return opt_ip_get(s, sk, name, val, len);
-	if (level == sk->conn.proto)
-		return sock_ops_of(sk->conn.proto)->getopt(s, sk, name, val, len);
-	return -EOPNOTSUPP;
+	return sock_ops_of(sk->conn.proto)->getopt(s, sk, name, val, len);
 }

@@ -149,7 +149,7 @@ START_TEST(port_range_narrowed)
 END_TEST
 
 /* Attack F2 and H7: nobody can tell the next port from those before. */
-START_TEST(port_ephemeral_random)
+START_TEST(F2_port_ephemeral_random)
 {
 	u32 count = 10000, below = 0, ascending = 0, last = 0;
 	u32 buckets[16] = {0};
@@ -277,7 +277,7 @@ static Suite *port_suite(void)
 	tcase_add_test(t, port_bind_foreign_with_freebind);
 	tcase_add_test(t, port_bind_address_no_port);
 	tcase_add_test(t, port_range_narrowed);
-	tcase_add_test(t, port_ephemeral_random);
+	tcase_add_test(t, F2_port_ephemeral_random);
 	tcase_add_test(t, port_all_taken);
 	tcase_add_test(t, port_connect_shares);
 	tcase_add_test(t, port_lookup_scores);
