@@ -8,6 +8,7 @@
 #include <net/if.h>
 #include <sys/ioctl.h>
 
+#include "preload/ifaces.h"
 #include "preload/libc.h"
 #include "preload/raw.h"
 
@@ -122,6 +123,8 @@ static s64 get_stamp(ref sk, unsigned long request, void *arg)
 
 s64 call_ioctl(int fd, ref sk, unsigned long request, void *arg)
 {
+	int ret;
+
 	switch (request) {
 	case FIONBIO:
 	case FIOASYNC:
@@ -143,7 +146,10 @@ s64 call_ioctl(int fd, ref sk, unsigned long request, void *arg)
 	case FIOQSIZE:
 		return CALL_NOT_OURS; /* the placeholder's file says the same */
 	default:
+		if (!call_checked(fd, sk))
+			return CALL_NOT_OURS;
+		ret = ifaces_ioctl(request, arg);
 		/* Terminals' and all others: as a socket answers what it does not know. */
-		return call_checked(fd, sk) ? -ENOTTY : CALL_NOT_OURS;
+		return ret == IFACES_NOT_OURS ? -ENOTTY : ret;
 	}
 }

@@ -39,4 +39,15 @@ void ifaces_freenameindex(struct if_nameindex *list);
 ssize_t ifaces_netlink_send(int fd, const struct msghdr *msg, int flags);
 ssize_t ifaces_netlink_recv(int fd, struct msghdr *msg, int flags);
 
+/* The same for the program's own header, and for the calls without one. */
+ssize_t ifaces_netlink_sendmsg(int fd, const struct msghdr *msg, int flags);
+ssize_t ifaces_netlink_recvmsg(int fd, struct msghdr *msg, int flags);
+ssize_t ifaces_netlink_sendto(int fd, const void *buf, size_t len, int flags,
+	const struct sockaddr *addr, socklen_t addr_len);
+ssize_t ifaces_netlink_recvfrom(
+	int fd, void *buf, size_t len, int flags, struct sockaddr *addr, socklen_t *addr_len);
+
+/* After socket(): fd is a NETLINK_ROUTE socket. Notes that its answers are ours, if they are. */
+void ifaces_netlink_opened(int fd);
+
 #endif

@@ -11,6 +11,7 @@
 #include <linux/netlink.h>
 #include <string.h>
 
+#include "preload/fdtable.h"
 #include "preload/guard.h"
 #include "preload/ifaces_internal.h"
 #include "preload/raw.h"
@@ -158,4 +159,60 @@ ssize_t ifaces_netlink_recv(int fd, struct msghdr *msg, int flags)
 	if (!is_refusal(&r, ret))
 		return scatter(msg, (const u8 *)&r, (size_t)ret);
 	return deliver(&r, (size_t)ret, msg, flags);
+}
+
+ssize_t ifaces_netlink_sendmsg(int fd, const struct msghdr *msg, int flags)
+{
+	struct msghdr copy;
+
+	return guard_copy(&copy, msg, sizeof(copy)) ? -EFAULT
+						    : ifaces_netlink_send(fd, &copy, flags);
+}
+
+ssize_t ifaces_netlink_recvmsg(int fd, struct msghdr *msg, int flags)
+{
+	struct msghdr copy;
+	ssize_t ret;
+
+	if (guard_copy(&copy, msg, sizeof(copy)))
+		return -EFAULT;
+	ret = ifaces_netlink_recv(fd, &copy, flags);
+	if (ret < 0)
+		return ret;
+	return guard_copy(msg, &copy, sizeof(copy)) ? -EFAULT : ret;
+}
+
+ssize_t ifaces_netlink_sendto(int fd, const void *buf, size_t len, int flags,
+	const struct sockaddr *addr, socklen_t addr_len)
+{
+	struct iovec iov = {(void *)(uintptr_t)buf, len};
+	struct msghdr msg = {.msg_name = (void *)(uintptr_t)addr,
+		.msg_namelen = addr ? addr_len : 0,
+		.msg_iov = &iov,
+		.msg_iovlen = 1};
+
+	return ifaces_netlink_send(fd, &msg, flags);
+}
+
+ssize_t ifaces_netlink_recvfrom(
+	int fd, void *buf, size_t len, int flags, struct sockaddr *addr, socklen_t *addr_len)
+{
+	struct iovec iov = {buf, len};
+	struct msghdr msg = {.msg_name = addr, .msg_iov = &iov, .msg_iovlen = 1};
+	ssize_t ret;
+
+	if (addr && guard_copy(&msg.msg_namelen, addr_len, sizeof(msg.msg_namelen)))
+		return -EFAULT;
+	ret = ifaces_netlink_recv(fd, &msg, flags);
+	if (ret >= 0 && addr && guard_copy(addr_len, &msg.msg_namelen, sizeof(*addr_len)))
+		return -EFAULT;
+	return ret;
+}
+
+void ifaces_netlink_opened(int fd)
+{
+	struct stat st;
+
+	if (ifaces_ours() && !raw_fstat(fd, &st))
+		fdtable_set(fd, FD_NETLINK, 0, st.st_ino);
 }

@@ -1,6 +1,7 @@
 /*
  * Interposed: sockets, and the calls that move data. Each looks the number up; what is not ours, or turns out not to be, is libc's.
  */
+#include <linux/netlink.h>
 #include <sys/ioctl.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
@@ -9,6 +10,7 @@
 #include "preload/call.h"
 #include "preload/call_file.h"
 #include "preload/export.h"
+#include "preload/ifaces.h"
 #include "preload/libc.h"
 #include "preload/raw.h"
 
@@ -25,13 +27,27 @@
 		}                                                                                  \
 	} while (0)
 
+/* The same for a socket of the kernel whose answers about interfaces are ours. */
+#define TRY_NETLINK(type, fd, expr)                                                                \
+	do {                                                                                       \
+		ref none;                                                                          \
+                                                                                                   \
+		if (fdtable_word(fd) >> 62 == FD_NETLINK &&                                        \
+			fdtable_find_checked(fd, &none) == FD_NETLINK)                             \
+			return (type)call_result(expr);                                            \
+	} while (0)
+
 EXPORT int socket(int domain, int type, int protocol)
 {
 	s64 answer = call_socket(domain, type, protocol);
+	int fd;
 
 	if (answer != CALL_NOT_OURS)
 		return (int)call_result(answer);
-	return call_opened(libc.socket(domain, type, protocol));
+	fd = call_opened(libc.socket(domain, type, protocol));
+	if (fd >= 0 && domain == AF_NETLINK && protocol == NETLINK_ROUTE)
+		ifaces_netlink_opened(fd);
+	return fd;
 }
 
 EXPORT int socketpair(int domain, int type, int protocol, int fds[2])
@@ -115,18 +131,21 @@ EXPORT int sockatmark(int fd)
 EXPORT ssize_t read(int fd, void *buf, size_t len)
 {
 	TRY(ssize_t, fd, len ? call_recvfrom(fd, sk, buf, len, 0, NULL, NULL) : 0);
+	TRY_NETLINK(ssize_t, fd, ifaces_netlink_recvfrom(fd, buf, len, 0, NULL, NULL));
 	return libc.read(fd, buf, len);
 }
 
 EXPORT ssize_t write(int fd, const void *buf, size_t len)
 {
 	TRY(ssize_t, fd, call_sendto(fd, sk, buf, len, 0, NULL, 0));
+	TRY_NETLINK(ssize_t, fd, ifaces_netlink_sendto(fd, buf, len, 0, NULL, 0));
 	return libc.write(fd, buf, len);
 }
 
 EXPORT ssize_t send(int fd, const void *buf, size_t len, int flags)
 {
 	TRY(ssize_t, fd, call_sendto(fd, sk, buf, len, flags, NULL, 0));
+	TRY_NETLINK(ssize_t, fd, ifaces_netlink_sendto(fd, buf, len, flags, NULL, 0));
 	return libc.sendto(fd, buf, len, flags, NULL, 0);
 }
 
@@ -134,12 +153,14 @@ EXPORT ssize_t sendto(int fd, const void *buf, size_t len, int flags, const stru
 	socklen_t addr_len)
 {
 	TRY(ssize_t, fd, call_sendto(fd, sk, buf, len, flags, addr, addr_len));
+	TRY_NETLINK(ssize_t, fd, ifaces_netlink_sendto(fd, buf, len, flags, addr, addr_len));
 	return libc.sendto(fd, buf, len, flags, addr, addr_len);
 }
 
 EXPORT ssize_t recv(int fd, void *buf, size_t len, int flags)
 {
 	TRY(ssize_t, fd, call_recvfrom(fd, sk, buf, len, flags, NULL, NULL));
+	TRY_NETLINK(ssize_t, fd, ifaces_netlink_recvfrom(fd, buf, len, flags, NULL, NULL));
 	return libc.recvfrom(fd, buf, len, flags, NULL, NULL);
 }
 
@@ -147,12 +168,14 @@ EXPORT ssize_t recvfrom(int fd, void *restrict buf, size_t len, int flags,
 	struct sockaddr *restrict addr, socklen_t *restrict addr_len)
 {
 	TRY(ssize_t, fd, call_recvfrom(fd, sk, buf, len, flags, addr, addr_len));
+	TRY_NETLINK(ssize_t, fd, ifaces_netlink_recvfrom(fd, buf, len, flags, addr, addr_len));
 	return libc.recvfrom(fd, buf, len, flags, addr, addr_len);
 }
 
 EXPORT ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 {
 	TRY(ssize_t, fd, call_sendmsg(fd, sk, msg, flags));
+	TRY_NETLINK(ssize_t, fd, ifaces_netlink_sendmsg(fd, msg, flags));
 	return libc.sendmsg(fd, msg, flags);
 }
 
@@ -161,6 +184,7 @@ EXPORT ssize_t recvmsg(int fd, struct msghdr *msg, int flags)
 	ssize_t ret;
 
 	TRY(ssize_t, fd, call_recvmsg(fd, sk, msg, flags));
+	TRY_NETLINK(ssize_t, fd, ifaces_netlink_recvmsg(fd, msg, flags));
 	ret = libc.recvmsg(fd, msg, flags);
 	if (ret >= 0 && msg->msg_controllen)
 		call_received(msg);
