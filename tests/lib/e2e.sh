@@ -298,6 +298,10 @@ e2e_main() {
 		shopt -s extdebug
 		for name in $(compgen -A function test_); do declare -F "$name"; done | sort -n -k 2 | sed 's/^test_\([^ ]*\).*/\1/'
 	)
+	[ "${E2E_KERNEL:-0}" = 1 ] || [ -e "$BUILD/libustack.so" ] || {
+		echo "not ok e2e-$prefix there is no $BUILD/libustack.so"
+		exit 1
+	}
 	e2e_setup || {
 		for name in "${names[@]}"; do echo "skip e2e-$prefix-${name//_/-} needs root and /dev/net/tun"; done
 		exit 0
