@@ -40,7 +40,7 @@ static int create_bells(struct host_local *local)
 
 		if (fd < 0)
 			return fd;
-		local->bell[i] = region_fd_hide(fd);
+		local->bell[i] = fd;
 	}
 	return 0;
 }
@@ -113,7 +113,7 @@ static int create_log(
 				config->log_file, strerror(-fd));
 			return fd;
 		}
-		local->log_fd = region_fd_hide(fd);
+		local->log_fd = fd;
 	}
 	return create_log_mask(region_stack(local), config->log, why, why_size);
 }
@@ -214,7 +214,6 @@ int host_create(const struct config *config, char *why, size_t why_size)
 
 	if (ret < 0)
 		return ret;
-	local->dev.fd = region_fd_hide(local->dev.fd);
 	local->alive = &alive;
 	local->pid = (u32)raw_getpid();
 	local->member = HOST_MEMBERS;

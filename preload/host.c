@@ -194,6 +194,24 @@ static struct host_page *host_page_get(void)
 	return none;
 }
 
+/* Between which numbers the library's descriptors lie, for a quick answer. */
+static void host_bound_fds(struct host_local *local)
+{
+	const int few[] = {local->region_fd, local->control_fd, local->dev.fd, local->capture.fd,
+		local->log_fd};
+
+	local->lowest_fd = INT32_MAX;
+	local->highest_fd = -1;
+	for (u32 i = 0; i < ARRAY_LEN(few) + HOST_BELLS; i++) {
+		int fd = i < HOST_BELLS ? local->bell[i] : few[i - HOST_BELLS];
+
+		if (fd >= 0 && fd < local->lowest_fd)
+			local->lowest_fd = fd;
+		if (fd > local->highest_fd)
+			local->highest_fd = fd;
+	}
+}
+
 static void host_fork_prepare(void)
 {
 	if (!host_up())
@@ -242,6 +260,7 @@ void host_forked(void)
 		number = join_fork(&host_local) + 1;
 	host_local.member = number - 1;
 	join_fork_child(&host_local);
+	host_bound_fds(&host_local);
 	__atomic_store_n(&host_page->state, STARTED, __ATOMIC_RELEASE);
 	__atomic_store_n(&host_page->alive, 1, __ATOMIC_RELEASE);
 }
@@ -263,6 +282,7 @@ static int host_try(struct host_page *page)
 		local.pid = (u32)raw_getpid();
 		if (local.log_fd < 0 && loaded->config.log[0])
 			local.log_fd = raw_fcntl(2, F_DUPFD_CLOEXEC, local.control_fd);
+		host_bound_fds(&local);
 		page->alive = 1;
 		slot_thread_init();
 		pthread_atfork(host_fork_prepare, host_fork_parent, host_fork_child);
@@ -302,7 +322,7 @@ int host_start(void)
 
 bool host_owns_fd(int fd)
 {
-	if (!host_up() || fd < 0)
+	if (!host_up() || fd < host_local.lowest_fd || fd > host_local.highest_fd)
 		return false;
 	if (fd == host_local.region_fd || fd == host_local.control_fd || fd == host_local.dev.fd ||
 		fd == host_local.capture.fd || fd == host_local.log_fd)

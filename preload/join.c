@@ -106,11 +106,12 @@ int join_connect(const struct config *config)
 /* Keeps what came with the reply, in the library's range. */
 static int join_adopt(struct host_local *local, const struct join_reply *reply, int *fds, u32 count)
 {
+	int floor = region_fd_floor();
 	u32 extra = reply->has_capture + reply->has_log,
 	    bells = count >= 2 + extra ? count - 2 - extra : 0;
 
 	for (u32 i = 0; i < count; i++)
-		fds[i] = region_fd_hide(fds[i]);
+		fds[i] = region_fd_hide(fds[i], floor);
 	for (u32 i = 0; i < HOST_BELLS; i++)
 		local->bell[i] = i < bells ? fds[2 + i] : -1;
 	local->dev = reply->dev;
@@ -187,7 +188,7 @@ int join_host(struct host_local *local, const struct config *config, char *why, 
 				config->name, strerror(-fd));
 			return fd;
 		}
-		fd = region_fd_hide(fd);
+		fd = region_fd_hide(fd, region_fd_floor());
 		ret = join_ask(local, fd, config, why, why_size);
 		if (ret == 0) {
 			local->control_fd = fd;
@@ -253,7 +254,7 @@ u32 join_fork(struct host_local *local)
 		return request.member;
 	join_send(local->control_fd, &request, sizeof(request), &pair[1], 1);
 	raw_close(pair[1]);
-	join_child_fd = region_fd_hide(pair[0]);
+	join_child_fd = region_fd_hide(pair[0], region_fd_floor());
 	return request.member;
 }
 

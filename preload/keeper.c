@@ -521,6 +521,8 @@ int keeper_run(int fd)
 	}
 	loop.control_fd = keeper.epoll;
 	serve_run(&loop);
+	if (keeper.end)
+		serve_end("by order");
 	/* The device first: who finds the name free must find the device free, too. */
 	tapio_close(&host_local.dev);
 	raw_close(keeper.listener);

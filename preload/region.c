@@ -71,8 +71,7 @@ int region_create(struct host_local *local, u64 size, u64 limit)
 
 	if (fd < 0)
 		return fd;
-	fd = region_fd_hide(fd);
-	ret = fd < 0 ? fd : raw_ftruncate(fd, (off_t)size);
+	ret = raw_ftruncate(fd, (off_t)size);
 	if (ret == 0)
 		ret = region_attach(local, fd, size);
 	if (ret < 0) {
@@ -101,6 +100,10 @@ void region_extend(struct host_local *local)
 	at = raw_mmap(end, size - local->mapped, PROT_READ | PROT_WRITE,
 		MAP_SHARED | (reserved ? MAP_FIXED : MAP_FIXED_NOREPLACE), local->region_fd,
 		(off_t)local->mapped);
+	/* The fork came between a thread's mapping of it and its saying so. */
+	if (at == -EEXIST && local->epoch)
+		at = raw_mmap(end, size - local->mapped, PROT_READ | PROT_WRITE,
+			MAP_SHARED | MAP_FIXED, local->region_fd, (off_t)local->mapped);
 	if (at != (long)end) {
 		host_complain(
 			"ustack: no address space for the grown host: raise the limit (ulimit -v)");
@@ -125,7 +128,7 @@ u64 region_grow(struct host_local *local, u64 size)
  * The numbers of the library's descriptors: above those that select() knows where the limit allows,
  * but not far up, as the kernel's table of descriptors reaches to the highest one.
  */
-static int region_fd_floor(void)
+int region_fd_floor(void)
 {
 	struct rlimit limit = {0, 0};
 
@@ -136,9 +139,9 @@ static int region_fd_floor(void)
 						: (int)limit.rlim_cur / 2;
 }
 
-int region_fd_hide(int fd)
+int region_fd_hide(int fd, int floor)
 {
-	int high = raw_fcntl(fd, F_DUPFD_CLOEXEC, region_fd_floor());
+	int high = raw_fcntl(fd, F_DUPFD_CLOEXEC, floor);
 
 	if (high == -EMFILE || high == -EINVAL)
 		return raw_fcntl(fd, F_SETFD, FD_CLOEXEC) < 0

@@ -102,9 +102,10 @@ struct host_local {
 	u32 member; /* index */
 	u32 pid;
 	int region_fd;
-	int control_fd;	      /* to the keeper, -1 in the keeper */
-	int log_fd;	      /* -1: lines stay in the region */
-	int bell[HOST_BELLS]; /* -1: not received */
+	int control_fd;		   /* to the keeper, -1 in the keeper */
+	int log_fd;		   /* -1: lines stay in the region */
+	int bell[HOST_BELLS];	   /* -1: not received */
+	int lowest_fd, highest_fd; /* of all these */
 	struct tapio dev;
 	struct capture capture;
 };
@@ -134,9 +135,13 @@ static inline struct stack *region_stack(const struct host_local *local)
 	return (struct stack *)(void *)((char *)local->host + HOST_BYTES);
 }
 
-/* Moves a descriptor to the library's range, close-on-exec; closes the old one. The new number or
- * negative errno. */
-int region_fd_hide(int fd);
+/* Where the numbers of the library's descriptors begin in this process. */
+int region_fd_floor(void);
+
+/*
+ * Moves a descriptor there, close-on-exec; closes the old one. The new number or negative errno.
+ */
+int region_fd_hide(int fd, int floor);
 
 /* --- slot.c --- */
 void slot_forked(void);
@@ -173,6 +178,9 @@ void bell_sweep(struct host *host);
 
 /* Writes the frames that wait for the device. */
 void serve_transmit(void);
+
+/* The host is at its end, with its device or by order: every socket learns it. */
+void serve_end(const char *reason);
 
 /* The loop of whoever stands behind the program's threads; returns when `stop` says so. `control`
  * is polled too. */

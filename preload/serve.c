@@ -125,8 +125,7 @@ static void serve_capture(const struct iovec *iov, int count, const struct offlo
 		(u64)now.tv_sec * NS_PER_S + (u64)now.tv_nsec);
 }
 
-/* The device has gone: every socket learns it. */
-static void serve_device_gone(void)
+void serve_end(const char *reason)
 {
 	struct stack *s = host_enter();
 
@@ -138,7 +137,7 @@ static void serve_device_gone(void)
 			if (sk)
 				sock_fail(s, sk, ENETDOWN);
 		}
-		LOG(s, LOG_DEVICE, LOG_ERROR, "the device has gone");
+		LOG(s, LOG_DEVICE, LOG_ERROR, "the host ends: %s", reason);
 	}
 	host_leave();
 	bell_ring_keeper(host_local.host);
@@ -191,7 +190,7 @@ static u32 serve_read(struct host *host, struct rx_set *set)
 		if (ret == -ENOBUFS && n == 0)
 			serve_discard();
 		if (ret == -ENETDOWN)
-			serve_device_gone();
+			serve_end("the device has gone");
 		if (ret < 0)
 			break;
 		n++;
