@@ -22,16 +22,20 @@ bool ifaces_ours(void)
 	return config->fallback != CONFIG_FALLBACK_KERNEL || host_up() || host_start() == 0;
 }
 
-/* A device's name without its kind; a path is no interface's name. */
-static void name_device(char name[16], const char *device)
+/* A device's name without its kind and namespace (tap:tap0@ns); a path is no interface's name. */
+static void name_device(char name[IF_NAMESIZE], const char *device)
 {
 	const char *colon = strchr(device, ':');
+	size_t len;
 
 	if (colon)
 		device = colon + 1;
-	if (!*device || strchr(device, '/') || strlen(device) > 15)
+	len = strcspn(device, "@");
+	if (!len || memchr(device, '/', len) || len >= IF_NAMESIZE) {
 		device = "eth0";
-	strcpy(name, device);
+		len = 4;
+	}
+	memcpy(name, device, len);
 }
 
 static void add_addr(struct netif *netif, const struct addr *addr, u8 prefix_len)
