@@ -108,6 +108,7 @@ device_up() {
 		ip -n "$PEER_NS" link add "$TAP" type veth peer name app0 netns "$APP_NS"
 		ip -n "$APP_NS" addr add "$APP/24" dev app0
 		ip -n "$APP_NS" link set app0 up
+		ip -n "$APP_NS" link set lo up
 		ip -n "$APP_NS" route add default via "$PEER"
 	else
 		ip -n "$PEER_NS" tuntap add mode tap name "$TAP"
@@ -178,6 +179,11 @@ peer_start() {
 ended() {
 	retry "$E2E_TIMEOUT" eval "! kill -0 ${PID[$1]} 2>/dev/null" || fail "$1 does not end"
 	wait "${PID[$1]}"
+}
+
+# For what only our stack has: `stack_only || return 0`.
+stack_only() {
+	[ "${E2E_KERNEL:-0}" != 1 ]
 }
 
 # retry SECONDS CMD ...: until it succeeds.
