@@ -1,0 +1,167 @@
+/* A TCP peer made by hand: see peer.h. */
+#include "tests/lib/peer.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/lib/sock_lib.h"
+
+enum { IP = 14, STREAM = 1, LISTEN_PORT = 80, PEER_PORT = 4242 };
+
+static u8 frame_in[NET_FRAME_MAX], frame_out[NET_FRAME_MAX];
+
+static void must(bool so, const char *what)
+{
+	if (so)
+		return;
+	fprintf(stderr, "peer: %s\n", what);
+	abort();
+}
+
+struct peer peer_new(struct stack *s)
+{
+	return (struct peer){.s = s, .port = PEER_PORT, .host_port = LISTEN_PORT, .seq = 1000000, .window = 65535};
+}
+
+static bool answer_arp(struct peer *p, u32 len)
+{
+	if (len < 42 || get16(frame_out + 12) != ETHERTYPE_ARP)
+		return false;
+	if (get16(frame_out + 20) == 1 && get32(frame_out + 38) == NET_PEER)
+		engine_frame_in(p->s, frame_in, net_arp(frame_in, net_host_mac, 2, net_peer_mac, NET_PEER, net_host_mac, NET_HOST));
+	return true;
+}
+
+bool peer_next(struct peer *p, struct peer_segment *segment)
+{
+	u32 len, tcp_len, header_len;
+
+	while ((len = engine_frame_out(p->s, frame_out, NULL))) {
+		const u8 *h;
+
+		if (answer_arp(p, len))
+			continue;
+		h = net_payload(frame_out, len, PROTO_TCP, &tcp_len);
+		if (!h || tcp_len < 20 || get16(h + 2) != p->port || get16(h) != p->host_port)
+			continue;
+		header_len = (h[12] >> 4) * 4u;
+		must(header_len >= 20 && header_len <= tcp_len, "a malformed segment from the host");
+		*segment = (struct peer_segment){
+			.sport = get16(h),
+			.dport = get16(h + 2),
+			.seq = get32(h + 4),
+			.ack = get32(h + 8),
+			.flags = h[13],
+			.window = get16(h + 14),
+			.payload = h + header_len,
+			.len = tcp_len - header_len,
+			.frame = frame_out,
+			.frame_len = len,
+		};
+		return true;
+	}
+	return false;
+}
+
+void peer_skip(struct peer *p)
+{
+	struct peer_segment segment;
+
+	while (peer_next(p, &segment))
+		;
+}
+
+void peer_send_at(struct peer *p, u16 flags, u32 seq, u32 ack, const void *payload, u32 len)
+{
+	static const u8 mss[] = {2, 4, 1460 >> 8, 1460 & 0xff};
+	struct net_tcp tcp = {.sport = p->port, .dport = p->host_port, .seq = seq, .ack = ack, .flags = flags, .window = p->window};
+
+	if (flags & PEER_SYN) {
+		tcp.options = mss;
+		tcp.options_len = sizeof(mss);
+	}
+	must(engine_frame_in(p->s, frame_in, net_tcp(frame_in, &(struct net_ip4){0}, &tcp, payload, len)), "no packet");
+}
+
+void peer_send(struct peer *p, u16 flags, const void *payload, u32 len)
+{
+	u32 seq = p->seq;
+
+	p->seq += len + !!(flags & PEER_SYN) + !!(flags & PEER_FIN);
+	peer_send_at(p, flags, seq, flags & PEER_ACK ? p->ack : 0, payload, len);
+}
+
+void peer_ack(struct peer *p)
+{
+	struct peer_segment segment;
+	bool got = false;
+
+	while (peer_next(p, &segment)) {
+		u32 end = segment.seq + segment.len + !!(segment.flags & PEER_FIN);
+
+		if (segment.seq != p->ack || end == segment.seq)
+			continue;
+		p->ack = end;
+		got = true;
+	}
+	if (got)
+		peer_send(p, PEER_ACK, NULL, 0);
+}
+
+void peer_connect(struct peer *p)
+{
+	struct peer_segment segment;
+	int error;
+
+	if (!p->listener) {
+		p->listener = sock_lib_open(p->s, STREAM);
+		must(sock_lib_bind(p->s, p->listener, 0, LISTEN_PORT) == 0, "bind");
+		must(sock_listen(p->s, p->listener, 100) == 0, "listen");
+	}
+	peer_send(p, PEER_SYN, NULL, 0);
+	must(peer_next(p, &segment) && segment.flags == (PEER_SYN | PEER_ACK) && segment.ack == p->seq, "no SYN-ACK");
+	p->ack = segment.seq + 1;
+	peer_send(p, PEER_ACK, NULL, 0);
+	p->sk = sock_accept(p->s, p->listener, &error);
+	must(p->sk, "nothing to accept");
+}
+
+void peer_be_connected(struct peer *p)
+{
+	struct peer_segment segment;
+
+	p->sk = sock_lib_open(p->s, STREAM);
+	must(sock_lib_connect(p->s, p->sk, NET_PEER, p->port) == -EINPROGRESS, "connect");
+	p->host_port = sock_lib_port(p->s, p->sk);
+	must(peer_next(p, &segment) && segment.flags == PEER_SYN, "no SYN");
+	p->ack = segment.seq + 1;
+}
+
+void peer_icmp(struct peer *p, u8 type, u8 code, u32 rest, u32 seq)
+{
+	struct net_ip4 quoted = {.src = NET_HOST, .dst = NET_PEER, .fragment = 0x4000}, ip = {.src = 0x08080808};
+	struct net_tcp tcp = {.sport = p->host_port, .dport = p->port, .seq = seq, .ack = p->seq, .flags = PEER_ACK};
+	u8 quote[28];
+
+	net_tcp(frame_in, &quoted, &tcp, frame_out, 1400);
+	memcpy(quote, frame_in + IP, sizeof(quote));
+	engine_frame_in(p->s, frame_in, net_icmp(frame_in, &ip, type, code, rest, quote, sizeof(quote)));
+}
+
+bool peer_alive(struct peer *p)
+{
+	u8 buf[16] = {0};
+	u32 before;
+
+	peer_ack(p);
+	peer_send(p, PEER_ACK | PEER_PSH, "question", 8);
+	if (sock_lib_recv(p->s, p->sk, buf, sizeof(buf), 0, NULL) != 8 || memcmp(buf, "question", 8) != 0)
+		return false;
+	before = p->ack;
+	if (sock_lib_send(p->s, p->sk, 0, 0, "answer", 6, 0) != 6)
+		return false;
+	engine_run(p->s, NS_PER_S);
+	peer_ack(p);
+	return p->ack == before + 6;
+}
