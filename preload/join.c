@@ -177,12 +177,13 @@ int join_host(struct host_local *local, const struct config *config, char *why, 
 {
 	u64 end = host_now() + JOIN_PATIENCE_NS;
 	struct timespec pause = {0, JOIN_PAUSE_NS};
+	bool in_place = false;
 	int fd, ret;
 
 	do {
 		fd = join_connect(config);
 		if (fd == -ECONNREFUSED)
-			fd = keeper_start(config);
+			fd = keeper_start(config, in_place);
 		if (fd < 0) {
 			snprintf(why, why_size, "cannot reach or start the host %s: %s",
 				config->name, strerror(-fd));
@@ -195,7 +196,9 @@ int join_host(struct host_local *local, const struct config *config, char *why, 
 			return 0;
 		}
 		raw_close(fd);
-		if (ret != -EAGAIN)
+		if (ret == -ENOEXEC && !in_place)
+			in_place = true;
+		else if (ret != -EAGAIN)
 			return ret;
 		raw_ppoll(NULL, 0, &pause, NULL);
 		pause.tv_nsec = JOIN_PAUSE_NS;
@@ -215,7 +218,7 @@ int join_tell(const struct config *config, u32 op, char *why, size_t why_size)
 	ssize_t ret;
 
 	if (fd == -ECONNREFUSED && op != JOIN_END)
-		fd = keeper_start(config);
+		fd = keeper_start(config, false);
 	if (fd == -ECONNREFUSED)
 		return 0;
 	if (fd < 0) {

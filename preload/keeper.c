@@ -16,6 +16,8 @@
  */
 #include "preload/region.h"
 
+#include <dlfcn.h>
+#include <limits.h>
 #include <linux/close_range.h>
 #include <stdio.h>
 #include <sys/epoll.h>
@@ -49,6 +51,9 @@ static struct keeper {
 	bool end;  /* at once */
 	bool soon; /* SIGTERM */
 } keeper;
+
+const char *keeper_own_path;
+static const char keeper_here[] = ""; /* an address in this library */
 
 /* --- becoming one --- */
 
@@ -86,7 +91,9 @@ static void keeper_descriptors(int fd)
 	int null = raw_open("/dev/null", O_RDWR | O_CLOEXEC, 0);
 
 	if (fd != KEEPER_FD)
-		raw_dup3(fd, KEEPER_FD, O_CLOEXEC);
+		raw_dup3(fd, KEEPER_FD, 0);
+	else
+		raw_fcntl(fd, F_SETFD, 0);
 	for (int i = 0; i < 3; i++) {
 		if (null < 0)
 			raw_close(i);
@@ -126,21 +133,67 @@ static _Noreturn void keeper_exit(int status)
 		raw_syscall1(SYS_exit_group, status);
 }
 
+/* What the child needs to know to become the `ustack` command; made before the fork. */
+struct keeper_program {
+	char path[2][PATH_MAX]; /* where it may be */
+	char layout[20];
+	const char *name;
+};
+
+/* The command beside the library (build folder), or in ../bin (installed). */
+static void keeper_find(struct keeper_program *program, const struct config *config)
+{
+	static const char *const places[] = {"ustack", "../bin/ustack"};
+	const char *slash;
+	Dl_info info;
+
+	memset(program, 0, sizeof(*program));
+	program->name = config->name;
+	snprintf(program->layout, sizeof(program->layout), "%llx",
+		(unsigned long long)host_layout());
+	if (keeper_own_path) {
+		snprintf(program->path[0], PATH_MAX, "%s", keeper_own_path);
+		return;
+	}
+	if (!dladdr(keeper_here, &info) || !info.dli_fname)
+		return;
+	slash = strrchr(info.dli_fname, '/');
+	for (u32 i = 0; slash && i < ARRAY_LEN(places); i++)
+		snprintf(program->path[i], PATH_MAX, "%.*s/%s", (int)(slash - info.dli_fname),
+			info.dli_fname, places[i]);
+}
+
+/*
+ * Becoming the command gives back the memory copied from the program, its name and its locks. Where
+ * that cannot be, the copy does as well: it makes no use of anything that a thread of the program
+ * may have been in the middle of.
+ */
+static void keeper_exec(const struct keeper_program *program)
+{
+	const char *argv[] = {"ustack", "keeper", program->layout, program->name, NULL},
+		   *env[] = {NULL};
+
+	for (u32 i = 0; i < ARRAY_LEN(program->path); i++) {
+		if (program->path[i][0])
+			raw_syscall3(SYS_execve, (long)program->path[i], (long)argv, (long)env);
+	}
+}
+
 /* In the child of the child. */
-static _Noreturn void keeper_become(int fd)
+static _Noreturn void keeper_become(int fd, const struct keeper_program *program)
 {
 	raw_syscall0(SYS_setsid);
 	keeper_signals();
 	keeper_descriptors(fd);
-	raw_syscall1(SYS_chdir, (long)"/");
-	raw_syscall5(SYS_prctl, PR_SET_NAME, (long)"ustack-keeper", 0, 0, 0);
-	keeper_limits();
+	if (program)
+		keeper_exec(program);
 	lock_forked();
 	keeper_exit(keeper_run(KEEPER_FD) < 0);
 }
 
-int keeper_start(const struct config *config)
+int keeper_start(const struct config *config, bool in_place)
 {
+	struct keeper_program program;
 	struct timeval patience = {.tv_sec = 10};
 	u64 all = ~0ull, before;
 	int pair[2], ret = raw_socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair);
@@ -150,6 +203,7 @@ int keeper_start(const struct config *config)
 		return ret;
 	raw_setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	join_send(pair[0], config, sizeof(*config), NULL, 0);
+	keeper_find(&program, config);
 	/* No handler of the program may run in the child: its memory is a copy, but its files are
 	 * the same. */
 	raw_sigprocmask(SIG_SETMASK, &all, &before);
@@ -158,7 +212,7 @@ int keeper_start(const struct config *config)
 		long grandchild = keeper_fork(SIGCHLD);
 
 		if (grandchild == 0)
-			keeper_become(pair[1]);
+			keeper_become(pair[1], in_place ? NULL : &program);
 		keeper_exit(grandchild < 0);
 	}
 	if (child > 0) {
@@ -274,7 +328,7 @@ static void keeper_hangup(struct watch *w)
 
 /* --- answering --- */
 
-static void keeper_refuse(int fd, int status, const char *why)
+void keeper_refuse(int fd, int status, const char *why)
 {
 	struct join_reply reply = {.status = status};
 
@@ -503,6 +557,10 @@ int keeper_run(int fd)
 	u32 none = 0;
 	int fds[JOIN_FDS], ret;
 
+	raw_fcntl(fd, F_SETFD, FD_CLOEXEC);
+	raw_syscall1(SYS_chdir, (long)"/");
+	raw_syscall5(SYS_prctl, PR_SET_NAME, (long)"ustack-keeper", 0, 0, 0);
+	keeper_limits();
 	if (join_recv(fd, &keeper.config, sizeof(keeper.config), fds, &none) !=
 		sizeof(keeper.config))
 		return -EPROTO;

@@ -4,12 +4,17 @@
  */
 #include "preload/role.h"
 
+#define GRACE_MAX_NS (4 * NS_PER_MS)
+
 struct loop {
 	const struct serve_loop *how;
 	struct slot *slot;
 	u32 served;	  /* the role as this loop left it when it last served */
 	u32 stuck;	  /* the role as it was while its holder was reading, one grace ago */
+	u64 grace_ns;	  /* the next grace */
 	u64 grace_end_ns; /* not 0: staying away from the device until then */
+	u32 reads;	  /* batches read, as of the grace's begin */
+	u64 next_ns;	  /* the engine's deadline, as of then */
 };
 
 static bool loop_served_last(const struct loop *l, const struct host *host)
@@ -64,7 +69,7 @@ static bool loop_take(struct loop *l, struct host *host, u32 *mine)
 	return false;
 }
 
-/* Serves until the device has nothing more; false when somebody else is at it. */
+/* Serves what is there, once; false when somebody else is at it. */
 static bool loop_serve(struct loop *l, struct host *host)
 {
 	u32 role;
@@ -73,13 +78,29 @@ static bool loop_serve(struct loop *l, struct host *host)
 		return true;
 	if (!loop_take(l, host, &role))
 		return false;
-	while (serve_batch(host, role) && role_load(host) == role && !host->down) {
-	}
+	serve_batch(host, role);
 	l->served = role_pass(role, 0);
+	l->grace_ns = l->how->grace_ns;
 	role_leave(host, role);
 	if (__atomic_load_n(&host->next_ns, __ATOMIC_ACQUIRE) <= host_now())
 		serve_timers();
 	return true;
+}
+
+static void loop_begin_grace(struct loop *l, struct host *host, u64 now)
+{
+	l->grace_end_ns = now + l->grace_ns;
+	l->reads = __atomic_load_n(&host->reads, __ATOMIC_ACQUIRE);
+	l->next_ns = __atomic_load_n(&host->next_ns, __ATOMIC_ACQUIRE);
+}
+
+/* Nobody has done what the grace was given for. */
+static bool loop_grace_was_vain(const struct loop *l, struct host *host, u64 now)
+{
+	if (l->next_ns <= now && __atomic_load_n(&host->next_ns, __ATOMIC_ACQUIRE) == l->next_ns)
+		return true;
+	return __atomic_load_n(&host->reads, __ATOMIC_ACQUIRE) == l->reads &&
+	       loop_device_readable();
 }
 
 /* Sleeps until the device, a timer (a grace later if others drive), the bell or the control
@@ -108,24 +129,25 @@ static void loop_sleep(struct loop *l, struct host *host, struct pollfd fds[3])
 static void loop_turn(struct loop *l, struct host *host, bool readable)
 {
 	u64 now = host_now();
-	bool due = __atomic_load_n(&host->next_ns, __ATOMIC_ACQUIRE) <= now;
 
 	if (l->grace_end_ns) {
 		if (now < l->grace_end_ns)
 			return;
 		l->grace_end_ns = 0;
-		if ((due || loop_device_readable()) && !loop_serve(l, host))
-			l->grace_end_ns = now + l->how->grace_ns;
-	} else if (readable || due) {
+		if (!loop_grace_was_vain(l, host, now))
+			l->grace_ns = MIN(2 * l->grace_ns, GRACE_MAX_NS);
+		else if (!loop_serve(l, host))
+			loop_begin_grace(l, host, now);
+	} else if (readable || __atomic_load_n(&host->next_ns, __ATOMIC_ACQUIRE) <= now) {
 		if (!loop_served_last(l, host) || !loop_serve(l, host))
-			l->grace_end_ns = now + l->how->grace_ns;
+			loop_begin_grace(l, host, now);
 	}
 }
 
 void serve_run(const struct serve_loop *how)
 {
 	struct host *host = host_local.host;
-	struct loop l = {.how = how, .slot = slot_self()};
+	struct loop l = {.how = how, .slot = slot_self(), .grace_ns = how->grace_ns};
 	struct pollfd fds[3];
 
 	l.served = role_load(host);

@@ -67,6 +67,7 @@ struct host {
 	u32 owner_slot;	       /* of the lock's owner, + 1 */
 	struct lock tx;	       /* who writes frames */
 	_Alignas(64) u32 role; /* who drives: see serve.c */
+	u32 reads;	       /* turns at reading the device, by anybody */
 	u32 tx_since_read;   /* frames have been written that nobody has looked for an answer to */
 	u64 next_ns;	     /* the engine's deadline as of the last release */
 	u64 driver_until_ns; /* the driver sleeps until then; 0 when it does not sleep */
@@ -279,8 +280,18 @@ socklen_t join_name(const struct config *config, struct sockaddr_un *name);
 
 /* --- keeper.c --- */
 
-/* Starts a keeper, detached from this process. The connection to it, or a negative errno. */
-int keeper_start(const struct config *config);
+/*
+ * Starts a keeper, detached from this process: the `ustack` command if it is found, else, or if
+ * `in_place`, a copy of this process. The connection to it, or a negative errno.
+ */
+int keeper_start(const struct config *config, bool in_place);
+
+/* Answers a request with a status and, when it is negative, a sentence. -ENOEXEC: start it in
+ * place. */
+void keeper_refuse(int fd, int status, const char *why);
+
+/* Where the `ustack` command is; NULL: to be found beside the library. */
+extern const char *keeper_own_path;
 
 /* The keeper's life, from its first message on the connection to the end of the host. Does not
  * return in time to be waited for. */

@@ -181,6 +181,7 @@ static u32 serve_read(struct host *host, struct rx_set *set)
 		host_map_rest(); /* where the buffers may lie */
 	}
 	__atomic_store_n(&host->tx_since_read, 0, __ATOMIC_RELAXED);
+	__atomic_add_fetch(&host->reads, 1, __ATOMIC_RELEASE);
 	while (n < RX_BATCH) {
 		struct pkt *p = pkt_get(s, set->buffer[n]);
 		ssize_t ret = p ? serve_read_frame(p) : -ENOBUFS;

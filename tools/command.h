@@ -11,6 +11,7 @@ enum {
 /* Each gets argv from its own name on and returns the exit status. */
 int down_command(int argc, char **argv);
 int doctor_command(int argc, char **argv);
+int keeper_command(int argc, char **argv);
 int link_command(int argc, char **argv);
 int run_command(int argc, char **argv);
 int tap_command(int argc, char **argv);

@@ -16,6 +16,7 @@ static const struct {
 	{"down", down_command, "end a host"},
 	{"tap", tap_command, "make, show and remove TAP devices"},
 	{"link", link_command, "join two devices, with the loss and delay of a real link"},
+	{"keeper", keeper_command, NULL}, /* started by the library */
 	{"doctor", doctor_command, "say what this machine lacks to run, and what mends it"},
 };
 

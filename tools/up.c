@@ -1,8 +1,10 @@
 /*
  * `ustack up` and `ustack down`: a host without a program. The keeper, which stands behind every
- * host, is asked to stay when no program is left, or to end at once.
+ * host, is asked to stay when no program is left, or to end at once. `ustack keeper` is that
+ * keeper.
  */
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -51,6 +53,7 @@ int up_command(int argc, char **argv)
 		ret = settings_make_device(&config);
 	if (ret)
 		return ret;
+	keeper_own_path = "/proc/self/exe";
 	for (int i = 0; i < UP_TRIES; i++) {
 		ret = join_tell(&config, JOIN_STAY, why, sizeof(why));
 		if (ret != -EAGAIN)
@@ -79,4 +82,17 @@ int down_command(int argc, char **argv)
 		return ret;
 	ret = join_tell(&config, JOIN_END, why, sizeof(why));
 	return ret < 0 ? command_failed("%s", why) : 0;
+}
+
+/* `ustack keeper LAYOUT NAME`: started by the library, with the connection to the program that
+ * needs a host as descriptor 3. */
+int keeper_command(int argc, char **argv)
+{
+	if (argc != 3)
+		return command_misused("keeper", "it is started by the library");
+	if (strtoull(argv[1], NULL, 16) != host_layout()) {
+		keeper_refuse(3, -ENOEXEC, "this `ustack` is of another version than the library");
+		return COMMAND_FAILED;
+	}
+	return keeper_run(3) < 0 ? COMMAND_FAILED : 0;
 }
