@@ -143,6 +143,15 @@ void config_defaults(struct config *config)
 				&nowhere);
 }
 
+bool config_logs(const struct config *config)
+{
+	u8 any = 0;
+
+	for (u32 i = 0; i < LOG_AREAS; i++)
+		any |= config->log[i];
+	return any;
+}
+
 /* The value of a variable, or NULL when it is unset or empty. */
 static const char *variable(char *const *env, const char *name)
 {

@@ -59,7 +59,7 @@ struct config {
 	u32 loopback; /* enum config_loopback */
 	u32 spin_us;
 	u32 off;
-	char log[CONFIG_TEXT_MAX];
+	u8 log[LOG_AREAS]; /* enum log_level, by enum log_area */
 	char log_file[CONFIG_TEXT_MAX];
 	char pcap[CONFIG_TEXT_MAX];
 	char pcap_filter[CONFIG_TEXT_MAX];
@@ -76,6 +76,7 @@ enum config_type {
 	CONFIG_BOOL,   /* 0 or 1 */
 	CONFIG_CHOICE, /* index of the word in form */
 	CONFIG_MAC,
+	CONFIG_LOG,	  /* PROTOCOL[:LEVEL],... */
 	CONFIG_ADDRESSES, /* our own: an address with its prefix length */
 	CONFIG_HOSTS,	  /* others': an address */
 	CONFIG_SERVERS,	  /* an address, optionally with a port */
@@ -146,6 +147,9 @@ struct config_loaded {
  * NULL; usable in signal handlers and after fork (no lock, no allocation but its own mapping).
  */
 const struct config_loaded *config_get(void);
+
+/* Is any protocol to be logged? */
+bool config_logs(const struct config *config);
 
 /* Writes USTACK_NAME of a key, with its NUL. */
 void config_variable(const struct config_key *key, char *out, size_t size);

@@ -437,6 +437,62 @@ static int mac(u8 *out, const char *value, struct config_why *why)
 	return 0;
 }
 
+static int area(struct word w)
+{
+	if (is_word(w, "all"))
+		return LOG_AREAS;
+	for (int i = 0; i < LOG_AREAS; i++)
+		if (is_word(w, log_area_names[i]))
+			return i;
+	return -1;
+}
+
+static int level(struct word w)
+{
+	static const char *const names[] = {"none", "error", "warn", "info", "debug", "trace"};
+
+	for (int i = 0; i < (int)ARRAY_LEN(names); i++)
+		if (is_word(w, names[i]))
+			return i;
+	return -1;
+}
+
+static void set_levels(u8 *out, u32 areas, u8 value)
+{
+	for (u32 i = 0; i < LOG_AREAS; i++)
+		if (areas & (1u << i | 1u << LOG_AREAS))
+			out[i] = value;
+}
+
+/* A level holds for the areas before it that have none of their own; the last ones without are at
+ * debug. */
+static int log_levels(u8 *out, const char *value, struct config_why *why)
+{
+	u8 levels[LOG_AREAS] = {0};
+	u32 waiting = 0;
+	struct word w;
+
+	while (next(&value, ",; ", &w)) {
+		const char *colon = memchr(w.at, ':', w.len);
+		size_t len = colon ? (size_t)(colon - w.at) : w.len;
+		int which = area((struct word){w.at, len});
+		int at = colon ? level((struct word){colon + 1, w.len - len - 1}) : 0;
+
+		if (!w.len)
+			continue;
+		if (which < 0 || at < 0)
+			return bad(why, w, "is not PROTOCOL[:LEVEL]");
+		waiting |= 1u << which;
+		if (colon) {
+			set_levels(levels, waiting, (u8)at);
+			waiting = 0;
+		}
+	}
+	set_levels(levels, waiting, LOG_DEBUG);
+	memcpy(out, levels, sizeof(levels));
+	return 0;
+}
+
 static int string(
 	char *out, const struct config_key *key, const char *value, struct config_why *why)
 {
@@ -464,6 +520,8 @@ int config_value(struct config *config, const struct config_key *key, const char
 		return boolean(member, key, value, why);
 	case CONFIG_CHOICE:
 		return choice(member, key, value, why);
+	case CONFIG_LOG:
+		return log_levels((u8 *)member, value, why);
 	case CONFIG_MAC:
 		return mac((u8 *)member, value, why);
 	case CONFIG_PATH:

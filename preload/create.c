@@ -15,12 +15,6 @@
 #define LIMIT_MIN (64ull << 20)
 #define LIMIT_MAX (32ull << 30)
 
-static const struct {
-	char name[8];
-	u32 level;
-} create_levels[] = {{"error", LOG_ERROR}, {"warn", LOG_WARN}, {"info", LOG_INFO},
-	{"debug", LOG_DEBUG}, {"trace", LOG_TRACE}};
-
 /* A region may take half of the machine's memory. */
 static u64 create_limit(void)
 {
@@ -45,62 +39,6 @@ static int create_bells(struct host_local *local)
 	return 0;
 }
 
-/* Where a level's word stands behind a colon; `debug` when there is none. */
-static int create_level(const char *word, size_t len)
-{
-	if (!len)
-		return LOG_DEBUG;
-	for (u32 i = 0; i < ARRAY_LEN(create_levels); i++) {
-		if (strlen(create_levels[i].name) == len &&
-			strncmp(create_levels[i].name, word, len) == 0)
-			return (int)create_levels[i].level;
-	}
-	return -EINVAL;
-}
-
-static int create_area(const char *word, size_t len)
-{
-	if (len == 3 && strncmp(word, "all", 3) == 0)
-		return LOG_AREAS;
-	for (int i = 0; i < LOG_AREAS; i++) {
-		if (strlen(log_area_names[i]) == len && strncmp(log_area_names[i], word, len) == 0)
-			return i;
-	}
-	return -EINVAL;
-}
-
-/* `tcp,arp:debug`: a level holds for the areas before it that have none of their own. */
-static int create_log_mask(struct stack *s, const char *text, char *why, size_t why_size)
-{
-	u32 waiting = 0; /* areas without a level yet, LOG_AREAS among them */
-
-	while (*text) {
-		size_t len = strcspn(text, ",; "), name = strcspn(text, ":,; ");
-		int area = len ? create_area(text, name) : 0, level = LOG_DEBUG;
-
-		if (len > name)
-			level = create_level(text + name + 1, len - name - 1);
-		if (len && (area < 0 || level < 0)) {
-			snprintf(why, why_size, "log: `%.*s` is no PROTOCOL[:LEVEL]", (int)len,
-				text);
-			return -EINVAL;
-		}
-		waiting |= len ? 1u << area : 0;
-		for (u32 i = 0; len > name && i <= LOG_AREAS; i++) {
-			if (waiting & 1u << i)
-				log_set(s, (enum log_area)i, (enum log_level)level);
-		}
-		if (len > name)
-			waiting = 0;
-		text += len + (text[len] != 0);
-	}
-	for (u32 i = 0; i <= LOG_AREAS; i++) {
-		if (waiting & 1u << i)
-			log_set(s, (enum log_area)i, LOG_DEBUG);
-	}
-	return 0;
-}
-
 static int create_log(
 	struct host_local *local, const struct config *config, char *why, size_t why_size)
 {
@@ -115,7 +53,9 @@ static int create_log(
 		}
 		local->log_fd = fd;
 	}
-	return create_log_mask(region_stack(local), config->log, why, why_size);
+	for (u32 i = 0; i < LOG_AREAS; i++)
+		log_set(region_stack(local), (enum log_area)i, (enum log_level)config->log[i]);
+	return 0;
 }
 
 static u64 create_realtime_offset(void)

@@ -280,7 +280,7 @@ static int host_try(struct host_page *page)
 	if (ret == 0) {
 		local.alive = &page->alive;
 		local.pid = (u32)raw_getpid();
-		if (local.log_fd < 0 && loaded->config.log[0])
+		if (local.log_fd < 0 && config_logs(&loaded->config))
 			local.log_fd = raw_fcntl(2, F_DUPFD_CLOEXEC, local.control_fd);
 		host_bound_fds(&local);
 		page->alive = 1;

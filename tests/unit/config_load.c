@@ -77,6 +77,7 @@ START_TEST(config_defaults_serve_the_common_case)
 	ck_assert_uint_eq(config.sysctl.port_high, 60999);
 	ck_assert_uint_eq(config.sysctl.tcp_retries2, 15);
 	ck_assert_uint_eq(config.off, 0);
+	ck_assert(!config_logs(&config));
 	ck_assert_uint_eq(config.fallback, CONFIG_FALLBACK_NONE);
 	ck_assert_uint_eq(config.dns.count + config.bypass.count + config.route.count, 0);
 }
@@ -95,7 +96,7 @@ START_TEST(config_file_sets_every_kind_of_key)
 		"mtu = 9000\n"
 		"bypass = 10.1.0.0/16:53, *:22, 10.9.9.9\n"
 		"fallback = kernel\nloopback = kernel\nspin = 50\noff = yes\n"
-		"log = tcp,arp:debug\npcap_filter = tcp port 80 # not a comment\n"
+		"log = tcp,arp:trace, udp\npcap_filter = tcp port 80 # not a comment\n"
 		"net.ipv4.tcp_rmem = 4096\t100000  200000\n"
 		"net.ipv4.tcp_sack = 0\nnet.core.somaxconn = 128";
 
@@ -118,7 +119,11 @@ START_TEST(config_file_sets_every_kind_of_key)
 	ck_assert_uint_eq(config.loopback, CONFIG_LOOPBACK_KERNEL);
 	ck_assert_uint_eq(config.spin_us, 50);
 	ck_assert_uint_eq(config.off, 1);
-	ck_assert_str_eq(config.log, "tcp,arp:debug");
+	ck_assert_uint_eq(config.log[LOG_TCP], LOG_TRACE);
+	ck_assert_uint_eq(config.log[LOG_ARP], LOG_TRACE);
+	ck_assert_uint_eq(config.log[LOG_UDP], LOG_DEBUG);
+	ck_assert_uint_eq(config.log[LOG_IP], LOG_NONE);
+	ck_assert(config_logs(&config));
 	ck_assert_str_eq(config.pcap_filter, "tcp port 80 # not a comment");
 	ck_assert_uint_eq(config.sysctl.tcp_rmem[1], 100000);
 	ck_assert_uint_eq(config.sysctl.tcp_sack, 0);
@@ -226,6 +231,8 @@ static const struct {
 	{"mac = 02:00:00:00:01\n", ":1: mac: '02:00:00:00:01' is not an Ethernet address"},
 	{"mac = 02:00:00:00:00:0g\n", ":1: mac: '02:00:00:00:00:0g' is not an Ethernet address"},
 	{"fallback = perhaps\n", ":1: fallback: 'perhaps' is not one of none|kernel"},
+	{"log = tcp:loud\n", ":1: log: 'tcp:loud' is not PROTOCOL[:LEVEL]"},
+	{"log = tpc\n", ":1: log: 'tpc' is not PROTOCOL[:LEVEL]"},
 	{"off = 2\n", ":1: off: '2' is not 0 or 1"},
 	{"net.ipv4.tcp_rmem = 1 2\n", ":1: net.ipv4.tcp_rmem: needs 3 numbers: MIN DEFAULT MAX"},
 	{"net.ipv4.tcp_rmem = 1 3 2\n",
@@ -292,11 +299,11 @@ START_TEST(config_file_limits)
 	ck_assert_str_eq(place(), ":2: a NUL character: this is no text file");
 	unlink(path);
 	memset(text, 'x', 60000);
-	memcpy(text, "log = ", 6);
+	memcpy(text, "pcap= ", 6);
 	write_file(text, 60000);
 	ck_assert_int_eq(
 		config_load(&config, (char *[]){path_variable, NULL}, why, sizeof(why)), -EINVAL);
-	ck_assert_str_eq(place(), ":1: log: longer than 255 characters");
+	ck_assert_str_eq(place(), ":1: pcap: longer than 255 characters");
 	unlink(path);
 	memset(text, 'x', 60000);
 	write_file(text, 60000);
