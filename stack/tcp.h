@@ -36,7 +36,7 @@ enum tcp_flag {
 	TCPF_ACK_NOW = 1 << 8,      /* an ACK is due at the end of this entry */
 	TCPF_ACK_DELAYED = 1 << 9,  /* an ACK is owed by delack_at */
 	TCPF_PINGPONG = 1 << 10,    /* the program answers: delay ACKs */
-	TCPF_SACK_RECENT = 1 << 11, /* dsack holds a duplicate to report */
+	TCPF_DSACK = 1 << 11,       /* dsack_start.. holds a duplicate to report */
 	TCPF_RTT_TIMING = 1 << 12,  /* rtt_seq is being timed */
 	TCPF_CWND_LIMITED = 1 << 13,
 	TCPF_PASSIVE = 1 << 14,     /* opened by a listener (MUST-11) */
@@ -51,7 +51,8 @@ enum tcp_flag {
 	TCPF_INQ = 1 << 23,
 	TCPF_PUSH_ALL = 1 << 24,    /* send what waits whatever Nagle says */
 	TCPF_ACK_SOON = 1 << 25,    /* a small segment is waiting to be read (Linux's ICSK_ACK_PUSHED) */
-	TCPF_WINDOW_CLOSED = 1 << 26, /* a window of 0 was advertised */
+	TCPF_FIN_SEEN = 1 << 26,    /* the peer's FIN has come, in order or not */
+	TCPF_RTO_SPENT = 1 << 27,   /* ssthresh was already lowered for this flight's timeouts */
 };
 
 enum tcp_recovery { TCP_OPEN, TCP_RECOVERY, TCP_LOSS };
@@ -76,7 +77,6 @@ struct tcp {
 	/* Sending: RFC 9293's variables, and the queue [snd_una .. snd_end) of bytes; a FIN has number snd_end. */
 	u32 snd_una, snd_nxt, snd_end;
 	u32 snd_wnd, snd_wl1, snd_wl2, snd_max_wnd;
-	u32 snd_max;    /* highest snd_nxt ever: what the peer may acknowledge */
 	u32 snd_sml;    /* end of the last short segment (Minshall's form of Nagle) */
 	u32 snd_up;     /* one past the urgent byte */
 	u32 snd_push;   /* data below was pushed */
@@ -85,6 +85,7 @@ struct tcp {
 	u16 mss;        /* payload of a full segment, options allowed for */
 	u16 peer_mss;   /* as the peer announced it */
 	u16 adv_mss;    /* as we announced it */
+	u16 gso_max;    /* largest IP packet for the device when it segments, else 0 */
 	u16 rcv_mss;    /* estimate of what the peer sends */
 	/* Congestion and loss. */
 	u32 cwnd, ssthresh, cwnd_acked;
@@ -101,7 +102,7 @@ struct tcp {
 	u32 rcv_wnd_end; /* right edge of the window as advertised */
 	u32 rcv_acked;   /* rcv_nxt of the last ACK sent */
 	u32 copied_seq;  /* the next byte for the program */
-	u32 rcv_ahead;   /* in-order bytes in the first packet of rxq that the program has taken already */
+	u32 fin_seq;     /* TCPF_FIN_SEEN: the number of the peer's FIN */
 	u32 window_clamp;
 	ref ooo;         /* packet that holds a struct tcp_ranges */
 	u32 ooo_bytes;
@@ -114,12 +115,14 @@ struct tcp {
 	struct tcp_rtt rtt;
 	u32 rtt_seq;
 	u8 rtx_mode; /* enum tcp_rtx */
-	u8 backoff;
+	u8 backoff;  /* doublings of the timeout, until a valid sample (Karn) */
+	u8 retries;  /* timeouts in a row without progress */
 	u8 probes;   /* keepalive or zero-window probes that were not answered */
 	u8 quick;    /* ACKs to send at once */
 	u64 rtt_sent_ns;
 	u64 rtx_at, delack_at, keep_at, resume_at; /* deadlines; NEVER */
 	u64 heard_ns;     /* last segment received */
+	u64 text_ns;      /* last one with data */
 	u64 stalled_ns;   /* since when nothing was acknowledged that waits, 0: not */
 	u64 sent_ns;      /* last data segment sent */
 	u64 challenge_ns; /* RFC 5961 7: begin of the interval, and how many were sent in it */
@@ -181,12 +184,6 @@ struct tcp_timewait {
 	u8 tos, ttl;
 	u8 rcv_wscale;
 };
-
-/* From stack_init. */
-void tcp_init(struct stack *s);
-
-/* The timer of a SLAB_SOCK, SLAB_TCP_REQUEST or SLAB_TCP_TIMEWAIT has expired. */
-void tcp_timer(struct stack *s, ref owner);
 
 /* For tests: counts a broken invariant and returns its name, or returns NULL. */
 const char *tcp_check(struct stack *s, struct sock *sk);

@@ -1,0 +1,98 @@
+/*
+ * An acknowledgement: what it takes off the send queue, what it says of the round trip, the window and losses, and what
+ * congestion control makes of it. (RFC 9293 3.10.7.4 fifth step, RFC 5681, RFC 6298, RFC 7323 4)
+ */
+#include "stack/tcp_conn.h"
+
+/* RFC 9293 3.10.7.4: SND.WND, from the newest segment. True when it changed. */
+static bool tcp_ack_window(struct tcp *t, const struct tcp_segment *seg)
+{
+	u32 window = (u32)seg->window << (seg->flags & TH_SYN ? 0 : t->snd_wscale), before = t->snd_wnd;
+
+	if (!(seq_lt(t->snd_wl1, seg->seq) || (t->snd_wl1 == seg->seq && seq_leq(t->snd_wl2, seg->ack))))
+		return false;
+	t->snd_wnd = window;
+	t->snd_wl1 = seg->seq;
+	t->snd_wl2 = seg->ack;
+	t->snd_max_wnd = MAX(t->snd_max_wnd, window);
+	return window != before;
+}
+
+/* A sample of the round trip, 0 if this ACK gives none. */
+static u64 tcp_ack_rtt(struct stack *s, struct tcp *t, const struct tcp_segment *seg)
+{
+	u64 rtt = 0;
+	u32 ms;
+
+	if (t->flags & TCPF_RTT_TIMING && seq_geq(seg->ack, t->rtt_seq)) {
+		t->flags &= ~(u32)TCPF_RTT_TIMING;
+		rtt = MAX(s->now_ns - t->rtt_sent_ns, 1);
+	} else if (t->flags & TCPF_RETRANSMITTED && t->flags & TCPF_TIMESTAMP && seg->opt.flags & TCP_OPT_TIMESTAMP &&
+		seg->opt.tsecr) {
+		/* The timestamp tells which transmission arrived (RFC 7323 4.1). */
+		ms = tcp_clock(s, t->ts_offset) - seg->opt.tsecr;
+		if (ms < TCP_RTO_MAX_NS / NS_PER_MS)
+			rtt = MAX(ms, 1) * NS_PER_MS;
+	}
+	if (rtt) {
+		tcp_rtt_sample(&t->rtt, rtt);
+		t->backoff = 0;
+	}
+	return rtt;
+}
+
+static void tcp_ack_advance(struct stack *s, struct sock *sk, struct tcp *t, u32 ack)
+{
+	t->totals.bytes_acked += ack - t->snd_una;
+	t->snd_una = ack;
+	t->retries = 0;
+	t->stalled_ns = 0;
+	if (t->flags & TCPF_URG_OUT && seq_geq(ack, t->snd_up))
+		t->flags &= ~(u32)TCPF_URG_OUT;
+	if (seq_lt(t->snd_sml, ack))
+		t->snd_sml = ack;
+	tcp_queue_acked(s, sk, t);
+}
+
+static bool tcp_ack_duplicate(const struct tcp *t, const struct tcp_segment *seg, u32 acked, u32 flight,
+	bool window_changed, u32 sacked)
+{
+	if (acked || !flight || seg->flags & (TH_SYN | TH_FIN))
+		return false;
+	if (t->flags & TCPF_SACK)
+		return sacked != 0; /* RFC 6675 2 */
+	return seg->len == 0 && !window_changed; /* RFC 5681 2 */
+}
+
+void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
+{
+	u32 acked = seg->ack - t->snd_una, flight = tcp_flight(t), sacked;
+	u32 pipe = tcp_pipe(s, t);
+	bool window_changed = tcp_ack_window(t, seg), dsack;
+	struct tcp_cc_ack ack = {.now_ns = s->now_ns, .acked = acked, .in_flight = pipe};
+	bool limited = t->flags & TCPF_CWND_LIMITED || (t->cwnd < t->ssthresh && 2 * pipe > t->cwnd);
+
+	t->probes = 0;
+	if (acked) {
+		ack.rtt_ns = tcp_ack_rtt(s, t, seg);
+		tcp_ack_advance(s, sk, t, seg->ack);
+		tcp_scoreboard_cut(s, t);
+	}
+	sacked = tcp_sack_update(s, t, seg, &dsack);
+	tcp_recovery_ack(s, t, acked, tcp_ack_duplicate(t, seg, acked, flight, window_changed, sacked));
+	ack.delivered = acked + sacked;
+	ack.cwnd_limited = limited;
+	ack.in_recovery = t->recovery == TCP_RECOVERY;
+	if (acked && !ack.in_recovery)
+		tcp_cc_of(t)->acked(t, &ack);
+	t->totals.delivered += acked / MAX(t->mss, 1u);
+	if (acked) {
+		t->rtx_at = NEVER; /* started anew (RFC 6298 5.3) */
+		tcp_sndbuf_grow(s, sk, t);
+		tcp_writable(s, sk, t);
+	}
+	if (t->rtx_mode == TCP_RTX_PERSIST && t->snd_wnd) {
+		t->rtx_at = NEVER;
+		t->backoff = 0;
+	}
+}

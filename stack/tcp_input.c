@@ -1,0 +1,125 @@
+/*
+ * A TCP segment comes in: parse it, find whose it is, hand it over.
+ *
+ * Only what is well-formed goes on: header within the segment, checksum right, both ends unicast. A connection, a
+ * handshake or TIME-WAIT is found by its four-tuple; otherwise a listener by its port; otherwise a RST answers.
+ */
+#include <string.h>
+
+#include "stack/bytes.h"
+#include "stack/checksum.h"
+#include "stack/tcp_conn.h"
+
+/* MUST-3; a sum of 0 is no exception. */
+static bool tcp_checksum_good(const struct pkt *p)
+{
+	u32 len = pkt_len(p);
+
+	if (p->flags & PKT_CSUM_OK)
+		return true;
+	return checksum_finish(checksum_add(checksum_pseudo(&p->from.addr, &p->to.addr, PROTO_TCP, len),
+		       p->data + p->start, len)) == 0;
+}
+
+/* MUST-57, MUST-63: nothing to or from a group or broadcast address is answered or accepted. */
+static bool tcp_addresses_good(struct stack *s, const struct pkt *p)
+{
+	return !(p->flags & PKT_LINK_BROADCAST) && !addr_is_multicast(&p->to.addr) &&
+		!addr_is_multicast(&p->from.addr) && !netif_is_broadcast(s, &p->to.addr) &&
+		!netif_is_broadcast(s, &p->from.addr) && !addr_is_any(&p->from.addr);
+}
+
+/* Fills in seg and leaves the payload in the view; false (counted) for what must be dropped. */
+static bool tcp_parse(struct stack *s, struct pkt *p, struct tcp_segment *seg)
+{
+	const u8 *h = pkt_peek(p, 0, TCP_HEADER_LEN);
+	u32 header_len;
+
+	if (!h) {
+		counter_inc(s, counter_tcp_malformed);
+		return false;
+	}
+	header_len = (u32)(h[12] >> 4) * 4;
+	if (header_len < TCP_HEADER_LEN || header_len > pkt_len(p)) {
+		counter_inc(s, counter_tcp_malformed);
+		return false;
+	}
+	if (!tcp_checksum_good(p)) {
+		counter_inc(s, counter_tcp_csum);
+		return false;
+	}
+	if (!tcp_addresses_good(s, p)) {
+		counter_inc(s, counter_tcp_address);
+		return false;
+	}
+	p->from.port = get16(h);
+	p->to.port = get16(h + 2);
+	seg->p = p;
+	seg->seq = get32(h + 4);
+	seg->ack = get32(h + 8);
+	seg->flags = h[13] & 0x3f;
+	seg->window = get16(h + 14);
+	seg->urgent = get16(h + 18);
+	if (!tcp_options_parse(&seg->opt, h + TCP_HEADER_LEN, header_len - TCP_HEADER_LEN, seg->flags & TH_SYN))
+		counter_inc(s, counter_tcp_options);
+	pkt_pull(p, header_len);
+	seg->len = pkt_len(p);
+	p->seq = seg->seq;
+	return true;
+}
+
+/* No connection has the tuple: a listener, or nobody. */
+static void tcp_input_unconnected(struct stack *s, struct tcp_segment *seg)
+{
+	ref r = sock_lookup(s, PROTO_TCP, &seg->p->to, &seg->p->from, seg->p->ifindex);
+	struct sock *sk = sock_get(s, r);
+
+	if (sk && sk->state == SOCK_LISTENING) {
+		tcp_listen_input(s, sk, seg);
+		return;
+	}
+	counter_inc(s, counter_tcp_no_port);
+	tcp_refuse(s, seg);
+}
+
+static void tcp_dispatch(struct stack *s, struct tcp_segment *seg)
+{
+	ref r = conn_lookup(s, PROTO_TCP, &seg->p->to, &seg->p->from);
+	struct tcp_timewait *tw;
+	struct sock *sk;
+	struct tcp *t;
+
+	switch (ref_kind(r)) {
+	case SLAB_SOCK:
+		sk = sock_get(s, r);
+		t = sk ? tcp_of(s, sk) : NULL;
+		if (t && t->state != TCP_CLOSED) {
+			tcp_segment_arrives(s, sk, t, seg);
+			return;
+		}
+		break;
+	case SLAB_TCP_REQUEST:
+		tcp_request_input(s, slab_get(s, SLAB_TCP_REQUEST, r), seg);
+		return;
+	case SLAB_TCP_TIMEWAIT:
+		tw = slab_get(s, SLAB_TCP_TIMEWAIT, r);
+		if (!tcp_timewait_input(s, tw, seg))
+			return;
+		break;
+	default:
+		break;
+	}
+	tcp_input_unconnected(s, seg);
+}
+
+void tcp_input(struct stack *s, ref pkt)
+{
+	struct tcp_segment seg = {.pkt = pkt};
+	struct pkt *p = pkt_get(s, pkt);
+
+	counter_inc(s, counter_tcp_in);
+	if (p && tcp_parse(s, p, &seg))
+		tcp_dispatch(s, &seg);
+	if (seg.pkt)
+		pkt_release(s, seg.pkt);
+}

@@ -1,0 +1,465 @@
+/*
+ * Options of level SOL_TCP and the ioctls of a stream, with Linux's ranges, lengths and errors.
+ *
+ * TCP_FASTOPEN and TCP_FASTOPEN_CONNECT answer EOPNOTSUPP, TCP_REPAIR and what belongs to it EPERM, TCP_ULP ENOENT as without
+ * its modules; TCP_MD5SIG, TCP_SAVE_SYN, TCP_TX_DELAY and TCP_ZEROCOPY_RECEIVE are not there (ENOPROTOOPT).
+ */
+#include <string.h>
+
+#include "stack/tcp_conn.h"
+#include "stack/tcp_info.h"
+
+#define KEEP_MAX_S    32767
+#define PROBES_MAX    127
+#define MSS_OPT_MAX   32767
+#define FIN_MAX_S     120
+#define CLAMP_MIN     1152 /* half of the smallest receive buffer */
+#define CC_NAME_MAX   16u
+
+static int tcp_set_in_range(int value, int low, int high, u32 *field)
+{
+	if (value < low || value > high)
+		return -EINVAL;
+	*field = (u32)value;
+	return 0;
+}
+
+static int tcp_set_small(int value, int low, int high, u8 *field)
+{
+	if (value < low || value > high)
+		return -EINVAL;
+	*field = (u8)value;
+	return 0;
+}
+
+static void tcp_push(struct stack *s, struct sock *sk, struct tcp *t)
+{
+	if (!tcp_synchronized(t))
+		return;
+	t->flags |= TCPF_PUSH_ALL;
+	tcp_output(s, sk, t);
+	t->flags &= ~(u32)TCPF_PUSH_ALL;
+}
+
+static int tcp_set_nodelay(struct stack *s, struct sock *sk, struct tcp *t, int value)
+{
+	if (!value) {
+		t->flags &= ~(u32)TCPF_NODELAY;
+		return 0;
+	}
+	t->flags |= TCPF_NODELAY;
+	tcp_push(s, sk, t);
+	return 0;
+}
+
+static int tcp_set_cork(struct stack *s, struct sock *sk, struct tcp *t, int value)
+{
+	if (value) {
+		t->flags |= TCPF_CORK;
+		return 0;
+	}
+	t->flags &= ~(u32)(TCPF_CORK | TCPF_MORE);
+	tcp_push(s, sk, t);
+	return 0;
+}
+
+static int tcp_set_linger2(struct tcp *t, int value)
+{
+	t->flags |= TCPF_LINGER2_SET;
+	if (value < 0)
+		t->linger2_s = TCP_LINGER2_NONE;
+	else if (value)
+		t->linger2_s = MIN((u32)value, FIN_MAX_S);
+	else
+		t->flags &= ~(u32)TCPF_LINGER2_SET;
+	return 0;
+}
+
+/* Linux counts in SYN-ACK retransmissions: the time is rounded up to 1, 3, 7, 15 s and so on. */
+static int tcp_set_defer_accept(struct tcp *t, int value)
+{
+	u32 period = 1, timeout = 1;
+
+	if (value <= 0) {
+		t->defer_accept_s = 0;
+		return 0;
+	}
+	for (u32 tries = 1; (u32)value > period && tries < 255; tries++) {
+		timeout = MIN(timeout * 2, 120u);
+		period += timeout;
+	}
+	t->defer_accept_s = period;
+	return 0;
+}
+
+static int tcp_set_quickack(struct stack *s, struct sock *sk, struct tcp *t, int value)
+{
+	if (!value) {
+		t->flags |= TCPF_PINGPONG;
+		return 0;
+	}
+	t->flags &= ~(u32)TCPF_PINGPONG;
+	t->quick = TCP_QUICK_ACKS;
+	if (tcp_synchronized(t) && t->flags & TCPF_ACK_DELAYED)
+		tcp_send_ack(s, sk, t);
+	if (!(value & 1))
+		t->flags |= TCPF_PINGPONG;
+	return 0;
+}
+
+static int tcp_set_window_clamp(struct tcp *t, int value)
+{
+	if (!value) {
+		if (t->state != TCP_CLOSED)
+			return -EINVAL;
+		t->window_clamp = 0;
+		return 0;
+	}
+	t->window_clamp = value < CLAMP_MIN ? CLAMP_MIN : (u32)value;
+	return 0;
+}
+
+static int tcp_set_mss(struct stack *s, struct sock *sk, struct tcp *t, int value)
+{
+	if (value && (value < (int)TCP_MSS_MIN || value > MSS_OPT_MAX))
+		return -EINVAL;
+	t->user_mss = (u16)value;
+	if (tcp_synchronized(t))
+		tcp_mss_update(s, sk, t);
+	return 0;
+}
+
+static int tcp_set_congestion(struct tcp *t, const void *val, u32 len)
+{
+	int cc;
+
+	if (len < 1)
+		return -EINVAL;
+	cc = tcp_cc_by_name(val, MIN(len, CC_NAME_MAX - 1));
+	if (cc < 0)
+		return -ENOENT;
+	if (t->cc != cc) {
+		t->cc = (u8)cc;
+		tcp_cc_of(t)->init(t);
+	}
+	return 0;
+}
+
+/* What is answered with an errno, and what has no effect here as it has none on Linux with a modern peer. */
+static int tcp_set_other(int name, int value)
+{
+	switch (name) {
+	case LX_TCP_REPAIR:
+	case LX_TCP_REPAIR_QUEUE:
+	case LX_TCP_QUEUE_SEQ:
+	case LX_TCP_REPAIR_OPTIONS:
+	case LX_TCP_REPAIR_WINDOW:
+	case LX_TCP_TIMESTAMP:
+		return -EPERM;
+	case LX_TCP_FASTOPEN:
+	case LX_TCP_FASTOPEN_CONNECT:
+	case LX_TCP_FASTOPEN_KEY:
+	case LX_TCP_FASTOPEN_NO_COOKIE:
+		return -EOPNOTSUPP;
+	case LX_TCP_THIN_LINEAR_TIMEOUTS:
+	case LX_TCP_THIN_DUPACK:
+		return value < 0 || value > 1 ? -EINVAL : 0;
+	default:
+		return -ENOPROTOOPT;
+	}
+}
+
+static int tcp_set_int(struct stack *s, struct sock *sk, struct tcp *t, int name, int value)
+{
+	int ret;
+
+	switch (name) {
+	case LX_TCP_NODELAY:
+		return tcp_set_nodelay(s, sk, t, value);
+	case LX_TCP_CORK:
+		return tcp_set_cork(s, sk, t, value);
+	case LX_TCP_MAXSEG:
+		return tcp_set_mss(s, sk, t, value);
+	case LX_TCP_KEEPIDLE:
+		ret = tcp_set_in_range(value, 1, KEEP_MAX_S, &t->keep_idle_s);
+		if (ret == 0)
+			tcp_opt_changed(s, sk, LX_SOL_SOCKET, LX_SO_KEEPALIVE);
+		return ret;
+	case LX_TCP_KEEPINTVL:
+		return tcp_set_in_range(value, 1, KEEP_MAX_S, &t->keep_intvl_s);
+	case LX_TCP_KEEPCNT:
+		return tcp_set_small(value, 1, PROBES_MAX, &t->keep_cnt);
+	case LX_TCP_SYNCNT:
+		return tcp_set_small(value, 1, PROBES_MAX, &t->syn_retries);
+	case LX_TCP_LINGER2:
+		return tcp_set_linger2(t, value);
+	case LX_TCP_DEFER_ACCEPT:
+		return tcp_set_defer_accept(t, value);
+	case LX_TCP_WINDOW_CLAMP:
+		return tcp_set_window_clamp(t, value);
+	case LX_TCP_QUICKACK:
+		return tcp_set_quickack(s, sk, t, value);
+	case LX_TCP_USER_TIMEOUT:
+		return tcp_set_in_range(value, 0, INT32_MAX, &t->user_timeout_ms);
+	case LX_TCP_NOTSENT_LOWAT:
+		t->notsent_lowat = (u32)value;
+		tcp_writable(s, sk, t);
+		return 0;
+	case LX_TCP_INQ:
+		if (value < 0 || value > 1)
+			return -EINVAL;
+		t->flags = value ? t->flags | TCPF_INQ : t->flags & ~(u32)TCPF_INQ;
+		return 0;
+	default:
+		return tcp_set_other(name, value);
+	}
+}
+
+int tcp_setopt(struct stack *s, struct sock *sk, int name, const void *val, u32 len)
+{
+	struct tcp *t = tcp_of(s, sk);
+	int value, ret;
+
+	if (name == LX_TCP_CONGESTION)
+		return tcp_set_congestion(t, val, len);
+	if (name == LX_TCP_ULP)
+		return len < 1 ? -EINVAL : -ENOENT;
+	ret = sock_opt_read(val, len, &value);
+	return ret < 0 ? ret : tcp_set_int(s, sk, t, name, value);
+}
+
+static u32 tcp_us(u64 ns)
+{
+	return (u32)MIN(ns / NS_PER_US, UINT32_MAX);
+}
+
+static u32 tcp_ms_since(const struct stack *s, u64 then_ns)
+{
+	return then_ns ? (u32)MIN((s->now_ns - then_ns) / NS_PER_MS, UINT32_MAX) : 0;
+}
+
+static void tcp_info_path(struct stack *s, const struct sock *sk, const struct tcp *t, struct tcp_info_out *i)
+{
+	struct path path;
+
+	i->pmtu = ip_route(s, &sk->conn.remote.addr, sk->conn.ifindex, &path) == 0 ? path.mtu : 0;
+	i->snd_mss = t->mss;
+	i->rcv_mss = t->rcv_mss;
+	i->advmss = t->adv_mss;
+	i->rto = tcp_us(tcp_rtt_timeout(&t->rtt, t->backoff));
+	i->ato = tcp_us(TCP_DELACK_NS);
+	i->rtt = tcp_us(t->rtt.srtt_ns);
+	i->rttvar = tcp_us(t->rtt.rttvar_ns);
+	i->min_rtt = t->rtt.min_ns == NEVER ? UINT32_MAX : tcp_us(t->rtt.min_ns);
+	i->rcv_rtt = tcp_us(t->rcv_rtt_ns);
+	i->rcv_space = t->drs_space;
+	i->rcv_ssthresh = sk->rcvbuf / 2;
+}
+
+static void tcp_info_flight(struct stack *s, const struct tcp *t, struct tcp_info_out *i)
+{
+	u32 mss = MAX(t->mss, 1u), flight = t->state == TCP_LISTEN ? 0 : tcp_flight(t);
+
+	i->unacked = t->state == TCP_LISTEN ? t->accept_count : (flight + mss - 1) / mss;
+	i->sacked = t->state == TCP_LISTEN ? t->backlog : t->sacked / mss;
+	if (t->recovery != TCP_OPEN && seq_gt(t->lost_edge, t->snd_una))
+		i->lost = (t->lost_edge - t->snd_una) / mss;
+	if (t->recovery != TCP_OPEN && seq_gt(t->high_rxt, t->snd_una))
+		i->retrans = (t->high_rxt - t->snd_una) / mss;
+	i->ca_state = t->recovery == TCP_OPEN ? (t->dup_count ? 1 : 0) : t->recovery == TCP_RECOVERY ? 3 : 4;
+	i->snd_ssthresh = t->ssthresh == UINT32_MAX ? 0x7fffffff : t->ssthresh / mss;
+	i->snd_cwnd = t->cwnd / mss;
+	i->reordering = 3;
+	i->notsent_bytes = t->snd_end - seq_min(t->snd_nxt, t->snd_end);
+	i->snd_wnd = t->snd_wnd;
+	i->rcv_wnd = tcp_rcv_window(t);
+	i->pacing_rate = UINT64_MAX;
+	(void)s;
+}
+
+static void tcp_info_totals(const struct tcp *t, struct tcp_info_out *i)
+{
+	const struct tcp_totals *n = &t->totals;
+
+	i->total_retrans = n->retransmits;
+	i->bytes_acked = n->bytes_acked;
+	i->bytes_received = n->bytes_received;
+	i->segs_out = n->segs_out;
+	i->segs_in = n->segs_in;
+	i->data_segs_in = n->data_segs_in;
+	i->data_segs_out = n->data_segs_out;
+	i->delivered = n->delivered;
+	i->bytes_sent = n->bytes_sent;
+	i->bytes_retrans = n->bytes_retrans;
+	i->dsack_dups = n->dsack_dups;
+	i->rcv_ooopack = n->rcv_ooo;
+}
+
+static void tcp_info_fill(struct stack *s, const struct sock *sk, const struct tcp *t, struct tcp_info_out *i)
+{
+	memset(i, 0, sizeof(*i));
+	i->state = t->state;
+	i->retransmits = t->retries;
+	i->probes = t->probes;
+	i->backoff = t->backoff;
+	i->options = (u8)((t->flags & TCPF_TIMESTAMP ? 1 : 0) | (t->flags & TCPF_SACK ? 2 : 0) | (t->flags & TCPF_WSCALE ? 4 : 0));
+	i->wscales = (u8)(t->snd_wscale | t->rcv_wscale << 4);
+	i->last_data_sent = tcp_ms_since(s, t->sent_ns);
+	i->last_data_recv = tcp_ms_since(s, t->text_ns);
+	i->last_ack_recv = tcp_ms_since(s, t->heard_ns);
+	i->max_pacing_rate = sk->max_pacing_rate;
+	tcp_info_path(s, sk, t, i);
+	tcp_info_flight(s, t, i);
+	tcp_info_totals(t, i);
+}
+
+static int tcp_get_mss(const struct tcp *t)
+{
+	if (t->user_mss && (t->state == TCP_CLOSED || t->state == TCP_LISTEN))
+		return t->user_mss;
+	return t->mss;
+}
+
+static int tcp_get_number(struct stack *s, const struct tcp *t, int name, int *value)
+{
+	const struct stack_tunables *u = &s->tunables;
+
+	switch (name) {
+	case LX_TCP_NODELAY:
+		*value = t->flags & TCPF_NODELAY ? 1 : 0;
+		return 0;
+	case LX_TCP_CORK:
+		*value = t->flags & TCPF_CORK ? 1 : 0;
+		return 0;
+	case LX_TCP_MAXSEG:
+		*value = tcp_get_mss(t);
+		return 0;
+	case LX_TCP_KEEPIDLE:
+		*value = (int)(t->keep_idle_s ? t->keep_idle_s : u->tcp_keepalive_time_s);
+		return 0;
+	case LX_TCP_KEEPINTVL:
+		*value = (int)(t->keep_intvl_s ? t->keep_intvl_s : u->tcp_keepalive_intvl_s);
+		return 0;
+	case LX_TCP_KEEPCNT:
+		*value = t->keep_cnt ? t->keep_cnt : u->tcp_keepalive_probes;
+		return 0;
+	case LX_TCP_SYNCNT:
+		*value = t->syn_retries ? t->syn_retries : u->tcp_syn_retries;
+		return 0;
+	case LX_TCP_LINGER2:
+		*value = (int)(t->flags & TCPF_LINGER2_SET ? t->linger2_s : u->tcp_fin_timeout_s);
+		return 0;
+	case LX_TCP_DEFER_ACCEPT:
+		*value = (int)t->defer_accept_s;
+		return 0;
+	case LX_TCP_WINDOW_CLAMP:
+		*value = (int)t->window_clamp;
+		return 0;
+	case LX_TCP_QUICKACK:
+		*value = t->flags & TCPF_PINGPONG ? 0 : 1;
+		return 0;
+	case LX_TCP_USER_TIMEOUT:
+		*value = (int)t->user_timeout_ms;
+		return 0;
+	case LX_TCP_NOTSENT_LOWAT:
+		*value = (int)t->notsent_lowat;
+		return 0;
+	case LX_TCP_INQ:
+		*value = t->flags & TCPF_INQ ? 1 : 0;
+		return 0;
+	case LX_TCP_TIMESTAMP:
+		*value = (int)tcp_clock(s, t->ts_offset);
+		return 0;
+	case LX_TCP_FASTOPEN:
+	case LX_TCP_FASTOPEN_CONNECT:
+	case LX_TCP_FASTOPEN_NO_COOKIE:
+	case LX_TCP_THIN_LINEAR_TIMEOUTS:
+	case LX_TCP_THIN_DUPACK:
+		*value = 0;
+		return 0;
+	case LX_TCP_REPAIR:
+		return -EPERM;
+	default:
+		return -ENOPROTOOPT;
+	}
+}
+
+int tcp_getopt(struct stack *s, struct sock *sk, int name, void *val, u32 *len)
+{
+	struct tcp *t = tcp_of(s, sk);
+	struct tcp_info_out info;
+	char cc[CC_NAME_MAX] = {0};
+	int value, ret;
+
+	switch (name) {
+	case LX_TCP_INFO:
+		tcp_info_fill(s, sk, t, &info);
+		return sock_opt_copy(val, len, &info, sizeof(info));
+	case LX_TCP_CONGESTION:
+		for (u32 i = 0; i < CC_NAME_MAX - 1 && tcp_cc_name(t->cc)[i]; i++)
+			cc[i] = tcp_cc_name(t->cc)[i];
+		return sock_opt_copy(val, len, cc, sizeof(cc));
+	case LX_TCP_ULP:
+	case LX_TCP_CC_INFO:
+		*len = 0;
+		return 0;
+	default:
+		ret = tcp_get_number(s, t, name, &value);
+		return ret < 0 ? ret : sock_opt_int(val, len, value);
+	}
+}
+
+/* Linux's tcp_inq */
+static int tcp_inq(const struct sock *sk, const struct tcp *t)
+{
+	u32 available = tcp_available(sk, t), mark = t->urg_seq - t->copied_seq;
+
+	if (t->state == TCP_SYN_RECEIVED)
+		return 0;
+	if (sk->options & OPT_OOBINLINE || t->urg_state == TCP_URG_NONE || mark >= available)
+		return (int)available;
+	return (int)mark;
+}
+
+int tcp_ioctl(struct stack *s, struct sock *sk, unsigned request, int *value)
+{
+	struct tcp *t = tcp_of(s, sk);
+	u32 fin = t->flags & TCPF_FIN ? 1 : 0;
+
+	if (request == LX_SIOCATMARK) {
+		*value = t->urg_state != TCP_URG_NONE && t->urg_seq == t->copied_seq;
+		return 0;
+	}
+	if (t->state == TCP_LISTEN)
+		return -EINVAL;
+	*value = 0;
+	switch (request) {
+	case LX_FIONREAD:
+		*value = tcp_inq(sk, t);
+		return 0;
+	case LX_SIOCOUTQ:
+		if (t->state != TCP_SYN_SENT && t->state != TCP_SYN_RECEIVED && t->state != TCP_CLOSED)
+			*value = (int)(t->snd_end + fin - t->snd_una);
+		return 0;
+	case LX_SIOCOUTQNSD:
+		if (t->state != TCP_SYN_SENT && t->state != TCP_SYN_RECEIVED && t->state != TCP_CLOSED)
+			*value = (int)(t->snd_end + fin - t->snd_nxt);
+		return 0;
+	default:
+		return -EINVAL;
+	}
+}
+
+void tcp_opt_changed(struct stack *s, struct sock *sk, int level, int name)
+{
+	struct tcp *t = tcp_of(s, sk);
+
+	if (level != LX_SOL_SOCKET)
+		return;
+	if (name == LX_SO_KEEPALIVE) {
+		tcp_timer_keepalive(s, sk, t);
+		tcp_timer_update(s, sk, t);
+	} else if (name == LX_SO_SNDBUF || name == LX_SO_SNDBUFFORCE) {
+		tcp_writable(s, sk, t);
+	}
+}
