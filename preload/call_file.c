@@ -152,20 +152,25 @@ s64 call_sendfile(int out, ref sk, int in, off_t *offset, size_t count)
 	return ret;
 }
 
-/* --- splice --- */
+/* --- splice: SPLICE_F_NONBLOCK is about the pipe; the socket waits or not by its own mode --- */
 
 /* splice(2) moves between a pipe and something else: 0 when that is what this is. */
-static s64 splice_check(int pipe, const off_t *pipe_offset, const off_t *sock_offset, unsigned flags)
+static s64 splice_check(
+	int pipe, const off_t *pipe_offset, const off_t *sock_offset, size_t len, unsigned flags)
 {
 	struct stat st;
 
+	if (len == 0)
+		return 0;
 	if (flags & ~(unsigned)(SPLICE_F_MOVE | SPLICE_F_NONBLOCK | SPLICE_F_MORE | SPLICE_F_GIFT))
 		return -EINVAL;
 	if (raw_fstat(pipe, &st) < 0)
 		return -EBADF;
 	if (!S_ISFIFO(st.st_mode))
 		return -EINVAL;
-	return pipe_offset || sock_offset ? -ESPIPE : 0;
+	if (pipe_offset)
+		return -ESPIPE;
+	return sock_offset ? -EINVAL : 0;
 }
 
 /* Waits for the pipe, unless the call or the pipe does not wait. Positive when it is ready. */
@@ -210,7 +215,7 @@ static s64 splice_out_once(struct call *c, int in, u64 len, unsigned flags)
 		n = send_piece(c, in, -1, MIN(MIN(len, PIECE), (u64)ready), more);
 		if (n != -EAGAIN)
 			return n;
-		n = call_block(c, EV_OUT, flags & SPLICE_F_NONBLOCK ? MSG_DONTWAIT : 0);
+		n = call_block(c, EV_OUT, 0);
 		if (n < 0)
 			return n;
 	}
@@ -220,7 +225,7 @@ s64 call_splice_out(int in, const off_t *in_offset, int out, ref sk, const off_t
 	size_t len, unsigned flags)
 {
 	struct call c;
-	s64 ret = splice_check(in, in_offset, out_offset, flags);
+	s64 ret = splice_check(in, in_offset, out_offset, len, flags);
 
 	if (ret < 0 || len == 0)
 		return ret;
@@ -287,7 +292,7 @@ static s64 splice_in_once(struct call *c, int out, u64 len, unsigned flags)
 		n = splice_in_piece(c, out, MIN(len, room ? MIN(room, PIECE) : PIPE_BUF));
 		if (n != -EAGAIN)
 			return n;
-		n = call_block(c, EV_IN, flags & SPLICE_F_NONBLOCK ? MSG_DONTWAIT : 0);
+		n = call_block(c, EV_IN, 0);
 		if (n < 0)
 			return n;
 	}
@@ -297,7 +302,7 @@ s64 call_splice_in(int in, ref sk, const off_t *in_offset, int out, const off_t 
 	size_t len, unsigned flags)
 {
 	struct call c;
-	s64 ret = splice_check(out, out_offset, in_offset, flags);
+	s64 ret = splice_check(out, out_offset, in_offset, len, flags);
 
 	if (ret < 0 || len == 0)
 		return ret;

@@ -225,13 +225,18 @@ static u64 target_of(const struct call *c, const struct call_data *d)
 	return low ? low : 1;
 }
 
+/* Errors, and a stream's urgent byte, are there or are not. */
+static bool waits_not(const struct call *c, const struct call_data *d)
+{
+	return d->flags & MSG_ERRQUEUE || (c->stream && d->flags & MSG_OOB);
+}
+
 static s64 recv_once(struct call *c, struct call_data *d)
 {
-	int flags = d->flags & (MSG_ERRQUEUE | MSG_OOB) ? MSG_DONTWAIT : d->flags;
 	struct cursor to = {.iov = d->iov, .count = d->count};
 	u64 done = 0;
-	bool more;
-	s64 n;
+	bool more, last = false;
+	s64 n, waited = 0;
 
 	for (;;) {
 		n = recv_step(c, d, &to, d->len - done, done > 0, &more);
@@ -239,15 +244,18 @@ static s64 recv_once(struct call *c, struct call_data *d)
 			done += (u64)n;
 		if (n >= 0 && (!c->stream || n == 0 || done == d->len || d->flags & MSG_PEEK))
 			break;
-		if (n > 0 && (more || done < target_of(c, d)))
-			n = more ? 1 : -EAGAIN;
-		else if (n > 0)
+		if (n > 0 && more)
+			continue;
+		if ((n < 0 && n != -EAGAIN) || last || done >= target_of(c, d))
 			break;
-		if (n == -EAGAIN && (done == 0 || done < target_of(c, d)))
-			n = call_block(c, EV_IN, flags);
-		if (n < 0)
+		waited = call_block(c, EV_IN, waits_not(c, d) ? MSG_DONTWAIT : d->flags);
+		/* What came without reaching SO_RCVLOWAT is delivered when the wait is over. */
+		last = waited < 0;
+		if (last && (!c->stream || waited == CALL_NOT_OURS || !c->waited))
 			break;
 	}
+	if (last && n < 0)
+		n = waited;
 	return done ? (s64)done : n;
 }
 

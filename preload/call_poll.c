@@ -124,6 +124,10 @@ static int mix_join(struct mix *m)
 		struct pollfd *p = &m->all[m->sock_entry[i]];
 		u32 revents = m->socks[i].revents;
 
+		/* Another thread has closed the number meanwhile: the kernel finds that when it looks again. */
+		if (!revents && ref_kind(m->socks[i].sock) == SLAB_SOCK &&
+			fdtable_sock(p->fd) != m->socks[i].sock && raw_fcntl(p->fd, F_GETFD, 0) < 0)
+			revents = EV_NVAL;
 		if (ref_kind(m->socks[i].sock) == SLAB_SOCK && !(revents & EV_NVAL)) {
 			const struct sock *sk = sock_get(host_stack(), m->socks[i].sock);
 

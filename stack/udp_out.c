@@ -47,7 +47,7 @@ static int choose_source(
 	if (r->src.family == FAMILY_NONE)
 		r->src = path->source;
 	else if (!netif_is_local(s, &r->src) && !(sk->options & OPT_TRANSPARENT))
-		return -EINVAL;
+		return addr_is_multicast(&r->src) ? -EINVAL : -ENETUNREACH; /* ip_route_output_key_hash_rcu */
 	return 0;
 }
 

@@ -1,0 +1,305 @@
+/* Waiting: connects and accepts in both modes, signals with and without SA_RESTART, close and shutdown in another thread. */
+#include "tests/diff/calls.h"
+
+static int nonblocking(void)
+{
+	return socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
+}
+
+static void connects(void)
+{
+	struct sockaddr_in closed = server, any = {.sin_family = AF_UNSPEC};
+	int fd = nonblocking();
+
+	SHOW(connect(fd, (struct sockaddr *)&server, sizeof(server)));
+	printf("connect poll: %x\n", poll_for(fd, POLLOUT, 2000));
+	SHOW(error_of(fd));
+	SHOW(connect(fd, (struct sockaddr *)&server, sizeof(server)));
+	SHOW(connect(fd, (struct sockaddr *)&server, sizeof(server)));
+	close(fd);
+	closed.sin_port = htons(9);
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	SHOW(connect(fd, (struct sockaddr *)&closed, sizeof(closed)));
+	SHOW(error_of(fd));
+	printf("refused poll: %x\n", poll_now(fd));
+	SHOW(connect(fd, (struct sockaddr *)&server, sizeof(server)));
+	SHOW(connect(fd, (struct sockaddr *)&any, sizeof(any)));
+	SHOW(connect(fd, (struct sockaddr *)&server, sizeof(server)));
+	close(fd);
+	fd = nonblocking();
+	SHOW(connect(fd, (struct sockaddr *)&closed, sizeof(closed)));
+	printf("refused poll: %x\n", poll_for(fd, POLLOUT, 2000));
+	SHOW(connect(fd, (struct sockaddr *)&closed, sizeof(closed)));
+	SHOW(error_of(fd));
+	close(fd);
+	fd = nonblocking();
+	SHOW(connect(fd, (struct sockaddr *)&closed, sizeof(closed)));
+	poll_for(fd, POLLOUT, 2000);
+	SHOW(error_of(fd));
+	SHOW(error_of(fd));
+	SHOW(recv(fd, &any, 1, 0));
+	SHOW(send(fd, &any, 1, MSG_NOSIGNAL));
+	close(fd);
+}
+
+/* Nobody answers there: the last address of the network. */
+static void unanswered(void)
+{
+	struct sockaddr_in nobody = server;
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	double t = now_s();
+
+	nobody.sin_addr.s_addr = (server.sin_addr.s_addr & htonl(0xffffff00)) | htonl(77);
+	SHOW(set_timeout(fd, SO_SNDTIMEO, 200));
+	SHOW(connect(fd, (struct sockaddr *)&nobody, sizeof(nobody)));
+	show_wait("connect", t, 0.2);
+	SHOW(connect(fd, (struct sockaddr *)&nobody, sizeof(nobody)));
+	SHOW(fcntl(fd, F_SETFL, O_NONBLOCK));
+	SHOW(connect(fd, (struct sockaddr *)&nobody, sizeof(nobody)));
+	SHOW(send(fd, "x", 1, MSG_NOSIGNAL));
+	SHOW(recv(fd, &t, 1, 0));
+	printf("connecting poll: %x\n", poll_now(fd));
+	close(fd);
+}
+
+static void accepts(void)
+{
+	struct sockaddr_in from;
+	socklen_t len = sizeof(from);
+	in_port_t port;
+	int fd = listener(&port), peer, keep[8], n = 0;
+	double t = now_s();
+	char buf[8];
+
+	printf("listen poll: %x\n", poll_now(fd));
+	SHOW(set_timeout(fd, SO_RCVTIMEO, 100));
+	SHOW(accept(fd, NULL, NULL));
+	show_wait("accept", t, 0.1);
+	SHOW(set_timeout(fd, SO_RCVTIMEO, 0));
+	SHOW(accept4(fd, NULL, NULL, 0x10));
+	keep[n++] = call_back(port);
+	peer = accept4(fd, (struct sockaddr *)&from, &len, SOCK_NONBLOCK | SOCK_CLOEXEC);
+	SHOW(peer >= 0);
+	printf("accepted: %u %d %x %x\n", len, from.sin_addr.s_addr == server.sin_addr.s_addr,
+		(unsigned)fcntl(peer, F_GETFL), (unsigned)fcntl(peer, F_GETFD));
+	SHOW(recv(peer, buf, 1, 0));
+	SHOW(send(peer, "hi", 2, 0));
+	poll_for(peer, POLLIN, 2000);
+	SHOW(recv(peer, buf, 8, 0));
+	close(peer);
+	keep[n++] = call_back(port);
+	len = 1;
+	peer = accept(fd, (struct sockaddr *)&from, &len);
+	printf("short name: %d %u\n", peer >= 0, len);
+	printf("flags: %x %x\n", (unsigned)fcntl(peer, F_GETFL), (unsigned)fcntl(peer, F_GETFD));
+	close(peer);
+	keep[n++] = call_back(port);
+	SHOW(accept(fd, bad, &len));
+	keep[n++] = call_back(port);
+	len = (socklen_t)-1;
+	SHOW(accept(fd, (struct sockaddr *)&from, &len));
+	SHOW(fcntl(fd, F_SETFL, O_NONBLOCK));
+	SHOW(accept(fd, NULL, NULL));
+	SHOW(recv(fd, buf, 1, 0));
+	SHOW(send(fd, buf, 1, MSG_NOSIGNAL));
+	SHOW(shutdown(fd, SHUT_RD));
+	SHOW(accept(fd, NULL, NULL));
+	while (n)
+		close(keep[--n]);
+	close(fd);
+}
+
+/* A connection is not lost when there is no number for it. */
+static void no_numbers(void)
+{
+	struct rlimit old, small;
+	in_port_t port;
+	int fd = listener(&port), keep = call_back(port), peer;
+
+	getrlimit(RLIMIT_NOFILE, &old);
+	small = old;
+	small.rlim_cur = 3;
+	nap_ms(100);
+	setrlimit(RLIMIT_NOFILE, &small);
+	SHOW(accept(fd, NULL, NULL));
+	SHOW(socket(AF_INET, SOCK_STREAM, 0));
+	SHOW(dup(fd));
+	setrlimit(RLIMIT_NOFILE, &old);
+	peer = accept(fd, NULL, NULL);
+	SHOW(peer >= 0);
+	close(peer);
+	close(keep);
+	close(fd);
+}
+
+static volatile int alarms;
+
+static void on_alarm(int sig)
+{
+	(void)sig;
+	alarms++;
+}
+
+static void alarm_in(int ms, int flags)
+{
+	struct sigaction act = {.sa_handler = on_alarm, .sa_flags = flags};
+	struct itimerval when = {.it_value = {0, ms * 1000}};
+
+	alarms = 0;
+	sigaction(SIGALRM, &act, NULL);
+	setitimer(ITIMER_REAL, &when, NULL);
+}
+
+static void signals(void)
+{
+	struct sockaddr_in nobody = server;
+	in_port_t port;
+	char buf[8];
+	int fd = tcp_to('d'), l = listener(&port), keep;
+
+	alarm_in(100, 0);
+	SHOW(recv(fd, buf, 8, 0));
+	SHOW(alarms);
+	alarm_in(50, SA_RESTART);
+	SHOW(recv(fd, buf, 8, 0));
+	SHOW(alarms);
+	show_text("restarted", buf, 4);
+	SHOW(set_timeout(fd, SO_RCVTIMEO, 500));
+	alarm_in(50, SA_RESTART);
+	SHOW(recv(fd, buf, 8, 0));
+	alarm_in(50, 0);
+	SHOW(accept(l, NULL, NULL));
+	alarm_in(50, SA_RESTART);
+	keep = call_back(port);
+	nap_ms(100);
+	SHOW(accept(l, NULL, NULL) >= 0);
+	close(keep);
+	close(fd);
+	nobody.sin_addr.s_addr = (server.sin_addr.s_addr & htonl(0xffffff00)) | htonl(77);
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	alarm_in(50, 0);
+	SHOW(connect(fd, (struct sockaddr *)&nobody, sizeof(nobody)));
+	SHOW(fcntl(fd, F_SETFL, O_NONBLOCK));
+	SHOW(connect(fd, (struct sockaddr *)&nobody, sizeof(nobody)));
+	alarm_in(50, 0);
+	SHOW(poll_for(l, POLLIN, 1000));
+	alarm_in(50, SA_RESTART);
+	SHOW(poll_for(l, POLLIN, 1000));
+	close(fd);
+	close(l);
+}
+
+/* --- another thread acts while one waits --- */
+
+struct act {
+	int fd, other;
+	char what;
+};
+
+static void *act(void *arg)
+{
+	struct act *a = arg;
+
+	nap_ms(150);
+	switch (a->what) {
+	case 'c':
+		close(a->fd);
+		break;
+	case 's':
+		shutdown(a->fd, SHUT_RDWR);
+		break;
+	case 'd':
+		dup2(a->other, a->fd);
+		break;
+	default:
+		break;
+	}
+	return NULL;
+}
+
+static long while_waiting(char what, int fd, long (*wait)(int fd))
+{
+	struct act a = {.fd = fd, .other = open("/dev/null", O_RDWR), .what = what};
+	pthread_t thread;
+	long ret;
+	int error;
+
+	pthread_create(&thread, NULL, act, &a);
+	errno = 0;
+	ret = wait(fd);
+	error = errno;
+	pthread_join(thread, NULL);
+	close(a.other);
+	errno = error;
+	return ret;
+}
+
+static long wait_recv(int fd)
+{
+	char buf[8];
+
+	return recv(fd, buf, sizeof(buf), 0);
+}
+
+static long wait_accept(int fd)
+{
+	return accept(fd, NULL, NULL) >= 0 ? 0 : -1;
+}
+
+static long wait_poll(int fd)
+{
+	return poll_for(fd, POLLIN, 600);
+}
+
+static void threads(void)
+{
+	in_port_t port;
+	char c;
+	int fd = tcp_to('d'); /* "late" comes after the close */
+
+	SHOW(while_waiting('c', fd, wait_recv));
+	SHOW(recv(fd, &c, 1, 0));
+	fd = tcp_to('d');
+	SHOW(while_waiting('d', fd, wait_recv));
+	SHOW(read(fd, &c, 1));
+	close(fd);
+	fd = tcp_to('e');
+	SHOW(while_waiting('s', fd, wait_recv));
+	close(fd);
+	fd = tcp_to('e');
+	SHOW(while_waiting('s', fd, wait_poll));
+	close(fd);
+	fd = udp_to();
+	SHOW(while_waiting('s', fd, wait_recv));
+	close(fd);
+	fd = listener(&port);
+	SHOW(while_waiting('s', fd, wait_accept));
+	close(fd);
+	fd = tcp_to('e');
+	SHOW(while_waiting('c', fd, wait_poll));
+}
+
+/* The peer's end comes when the blocked call has returned, not when the number is closed. */
+static void held(void)
+{
+	in_port_t port;
+	int fd = listener(&port), keep;
+
+	keep = call_back(port);
+	nap_ms(100);
+	SHOW(while_waiting('c', fd, wait_accept));
+	close(keep);
+}
+
+int main(int argc, char **argv)
+{
+	begin(argc, argv);
+	connects();
+	unanswered();
+	accepts();
+	no_numbers();
+	signals();
+	threads();
+	held();
+	return 0;
+}
