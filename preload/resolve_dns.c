@@ -131,7 +131,7 @@ static int open_channel(ares_channel *channel, struct exchange *exchange)
 		.flags = ARES_FLAG_NOALIASES | ARES_FLAG_NOSEARCH |
 			 (conf->tcp ? ARES_FLAG_USEVC : 0),
 		.timeout = (int)conf->timeout_ms,
-		.tries = (int)conf->tries,
+		.tries = 1,
 		.ndots = 1,
 		.servers = &first,
 		.nservers = 1,
@@ -212,26 +212,39 @@ static void run(ares_channel channel)
 				fds[i].revents & POLLOUT ? fds[i].fd : ARES_SOCKET_BAD);
 }
 
+/* Asks each server once. 0 or an errno. */
+static int ask_all(struct exchange *exchange, const u8 *query, int len)
+{
+	ares_channel channel;
+	int error = open_channel(&channel, exchange);
+
+	if (error)
+		return error;
+	exchange->error = -1;
+	ares_send(channel, query, len, finished, exchange);
+	while (exchange->error < 0)
+		run(channel);
+	ares_destroy(channel);
+	return exchange->error;
+}
+
+/* The rounds are ours, as c-ares would double the time-out from one to the next and glibc does not.
+ */
 int resolve_dns_send(
 	const struct resolve_conf *conf, const u8 *query, int len, struct resolve_answer *answer)
 {
-	struct exchange exchange = {.conf = conf, .answer = answer, .error = -1};
-	ares_channel channel;
-	int error;
+	struct exchange exchange = {.conf = conf, .answer = answer};
+	int error = ECONNREFUSED;
 
 	*answer = (struct resolve_answer){0};
 	if (len < NS_HFIXEDSZ)
 		return EINVAL;
-	if (!conf->servers)
-		return ECONNREFUSED;
-	error = open_channel(&channel, &exchange);
-	if (error)
-		return error;
-	ares_send(channel, query, len, finished, &exchange);
-	while (exchange.error < 0)
-		run(channel);
-	ares_destroy(channel);
-	return exchange.error;
+	for (u32 i = 0; i < conf->tries && conf->servers; i++) {
+		error = ask_all(&exchange, query, len);
+		if (error != ETIMEDOUT && error != ECONNREFUSED)
+			break;
+	}
+	return error;
 }
 
 /* What the header of an answer says: 0, or a resolver error. */

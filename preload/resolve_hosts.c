@@ -113,7 +113,9 @@ bool resolve_hosts_parse_name(char *text, const char *name, struct resolve_names
 	while (next_entry(&text, &entry)) {
 		if (!has_name(entry.names, name) || !as_ipv4(&entry.addr, &addr))
 			continue;
-		have = entry.addr.family != FAMILY_INET && out->addrs;
+		have = false;
+		for (u32 i = 0; i < out->addrs; i++)
+			have = have || out->addr[i].s_addr == addr.s_addr;
 		if (!have && out->addrs < RESOLVE_ADDRS)
 			out->addr[out->addrs++] = addr;
 		add_names(out, entry.names);
