@@ -92,7 +92,7 @@ static u32 make_tcp(struct test *t)
 {
 	static const u16 flags[] = {PEER_ACK, PEER_ACK | PEER_PSH, PEER_ACK | PEER_FIN, PEER_RST, PEER_RST | PEER_ACK, PEER_SYN,
 		PEER_SYN | PEER_ACK, PEER_ACK | PEER_URG, 0, 0x1ff};
-	static const u8 options[] = {1, 1, 8, 10, 0, 0, 0, 1, 0, 0, 0, 1, 1, 1, 5, 10, 0, 0, 0, 1, 0, 0, 0, 9, 2, 4, 5, 0xb4, 3, 3, 7, 0};
+	u8 options[] = {1, 1, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0, 1, 1, 5, 18, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 2, 4, 5, 0xb4};
 	static const s32 deltas[] = {0, 0, 0, 0, 1, -1, 1000, -1000, 65535, -65536, 0x7fffffff};
 	struct net_tcp tcp = {
 		.sport = t->p.port,
@@ -103,9 +103,15 @@ static u32 make_tcp(struct test *t)
 		.window = (u16)(pick(t, 4) ? 65535 : pick(t, 3)),
 		.urgent = (u16)pick(t, 2000),
 		.options = options,
-		.options_len = pick(t, 3) ? 0 : 4 * pick(t, sizeof(options) / 4 + 1),
+		.options_len = t->p.rich ? 12 : 0,
 	};
 
+	if (!pick(t, 3))
+		tcp.options_len = 4 * pick(t, sizeof(options) / 4 + 1);
+	put32(options + 4, (u32)(t->p.s->now_ns / NS_PER_MS) + 5000 - (pick(t, 8) ? 0 : 10000));
+	put32(options + 8, t->p.ts_host);
+	for (u32 i = 16; i < 32; i += 4)
+		put32(options + i, t->p.ack - 1460 + 730 * pick(t, 8));
 	return net_tcp(frame, &(struct net_ip4){0}, &tcp, data, pick(t, 2) ? 0 : pick(t, 1400));
 }
 
@@ -287,6 +293,7 @@ static void one_batch(struct test *t, enum stage stage)
 
 	t->p = peer_new(s);
 	t->p.seq = (u32)random_u64(&t->random);
+	t->p.rich = pick(t, 2);
 	t->udp = sock_lib_open(s, DATAGRAM);
 	t->spare = sock_lib_open(s, STREAM);
 	ck_assert_int_eq(sock_lib_bind(s, t->udp, 0, UDP_PORT), 0);

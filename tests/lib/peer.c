@@ -33,6 +33,20 @@ static bool answer_arp(struct peer *p, u32 len)
 	return true;
 }
 
+/* Remembers the host's timestamp value, to echo it. */
+static void read_timestamp(struct peer *p, const u8 *options, u32 len)
+{
+	for (u32 at = 0; at < len && options[at];) {
+		u32 option_len = options[at] == 1 ? 1 : at + 1 < len ? options[at + 1] : 0;
+
+		if (!option_len || option_len > len - at)
+			return;
+		if (options[at] == 8 && option_len == 10)
+			p->ts_host = get32(options + at + 2);
+		at += option_len;
+	}
+}
+
 bool peer_next(struct peer *p, struct peer_segment *segment)
 {
 	u32 len, tcp_len, header_len;
@@ -47,6 +61,7 @@ bool peer_next(struct peer *p, struct peer_segment *segment)
 			continue;
 		header_len = (h[12] >> 4) * 4u;
 		must(header_len >= 20 && header_len <= tcp_len, "a malformed segment from the host");
+		read_timestamp(p, h + 20, header_len - 20);
 		*segment = (struct peer_segment){
 			.sport = get16(h),
 			.dport = get16(h + 2),
@@ -74,13 +89,13 @@ void peer_skip(struct peer *p)
 
 void peer_send_at(struct peer *p, u16 flags, u32 seq, u32 ack, const void *payload, u32 len)
 {
-	static const u8 mss[] = {2, 4, 1460 >> 8, 1460 & 0xff};
+	u8 options[] = {1, 1, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0, 2, 4, 1460 >> 8, 1460 & 0xff, 1, 3, 3, 7, 1, 1, 4, 2};
 	struct net_tcp tcp = {.sport = p->port, .dport = p->host_port, .seq = seq, .ack = ack, .flags = flags, .window = p->window};
 
-	if (flags & PEER_SYN) {
-		tcp.options = mss;
-		tcp.options_len = sizeof(mss);
-	}
+	put32(options + 4, (u32)(p->s->now_ns / NS_PER_MS) + 5000);
+	put32(options + 8, p->ts_host);
+	tcp.options = options + (p->rich ? 0 : 12);
+	tcp.options_len = p->rich ? (flags & PEER_SYN ? 24 : 12) : flags & PEER_SYN ? 4 : 0;
 	must(engine_frame_in(p->s, frame_in, net_tcp(frame_in, &(struct net_ip4){0}, &tcp, payload, len)), "no packet");
 }
 

@@ -15,6 +15,8 @@ struct peer {
 	u32 seq;      /* the next byte that the peer sends */
 	u32 ack;      /* the next byte that it expects */
 	u16 window;
+	bool rich;    /* offers window scale 7, SACK and timestamps, and uses the last two */
+	u32 ts_host;  /* the host's last timestamp value */
 	ref listener; /* the host's sockets */
 	ref sk;
 };
