@@ -204,7 +204,7 @@ static const char *serve_program(struct sim *m, u32 i)
 		e->sock = sock_accept(e->s, m->listener, &error);
 	if (!e->sock || sock_get(e->s, e->sock)->state == SOCK_CONNECTING)
 		return NULL;
-	if (sock_get(e->s, e->sock)->state == SOCK_DEAD && !e->ended)
+	if (sock_get(e->s, e->sock)->error)
 		return "the connection died";
 	send_some(e);
 	failure = receive_some(e);
@@ -331,7 +331,8 @@ struct sim_result sim_transfer(const struct sim_config *config)
 	open_hosts(m);
 	drain(m, 0);
 	drain(m, 1);
-	while (!failure && !(m->end[0].closed && m->end[1].closed && stack_idle(m->end[0].s) && !m->flights)) {
+	while (!failure && !(m->end[0].closed && m->end[1].closed && stack_idle(m->end[0].s) &&
+		!slab_in_use(m->end[1].s, SLAB_TCP_TIMEWAIT) && !m->flights)) {
 		if (!turn(m, &failure))
 			failure = m->end[0].closed && m->end[1].closed ? NULL : "both hosts wait for ever";
 		else if (m->now_ns - begin > config->limit_ns + 300 * NS_PER_S)
