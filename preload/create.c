@@ -129,7 +129,11 @@ static int create_region(
 	int ret = region_create(local, size, limit);
 
 	if (ret < 0) {
-		snprintf(why, why_size, "no memory for the host: %s", strerror(-ret));
+		snprintf(why, why_size,
+			ret == -EFBIG
+				? "no memory for the host: raise the file size limit (ulimit -f)"
+				: "no memory for the host: %s",
+			strerror(-ret));
 		return ret;
 	}
 	host = local->host;

@@ -145,22 +145,28 @@ void host_leave(void)
 }
 
 /*
- * The owner of the lock died inside. An operation names what it is changing; when nothing is named,
- * nothing is half changed. Else the host's lists can no longer be trusted: it ends as if its device
- * had gone, and the next program starts a new one.
+ * The owner of the lock died inside. The engine names the objects that an operation is changing:
+ * such a socket is failed, and reset when it is closed. Links are references that are checked
+ * wherever they are followed, so what else was half done shows as an end of a list. Whom the dead
+ * one wanted to wake is woken.
  */
 void host_repair(struct stack *s)
 {
 	struct host *host = host_local.host;
-	bool damaged = false;
 
 	host->stats.owners_died++;
-	for (u32 i = 0; i < STACK_TOUCHED; i++)
-		damaged |= s->touched[i] != 0;
-	if (damaged)
-		__atomic_store_n(&host->down, ENETDOWN, __ATOMIC_RELAXED);
-	memset(s->touched, 0, sizeof(s->touched));
 	s->looping = false;
+	for (u32 i = 0; i < STACK_TOUCHED; i++) {
+		struct sock *sk = sock_get(s, s->touched[i]);
+
+		s->touched[i] = 0;
+		if (!sk || sk->state == SOCK_LISTENING)
+			continue;
+		sk->options |= OPT_LINGER;
+		sk->linger_s = 0;
+		sock_fail(s, sk, ECONNRESET);
+	}
+	LOG(s, LOG_HOST, LOG_WARN, "a thread died inside the lock");
 	bell_sweep(host);
 }
 

@@ -106,19 +106,25 @@ static void keeper_descriptors(int fd)
 	}
 }
 
+/* The program's limits are not the keeper's: as far as they can be raised. */
 static void keeper_limits(void)
 {
-	static const int kinds[] = {
-		RLIMIT_NOFILE, RLIMIT_FSIZE, RLIMIT_AS, RLIMIT_CPU, RLIMIT_DATA};
+	static const int kinds[] = {RLIMIT_FSIZE, RLIMIT_AS, RLIMIT_CPU, RLIMIT_DATA};
+	struct rlimit files = {65536, 65536}, none = {RLIM_INFINITY, RLIM_INFINITY}, limit;
 
 	for (u32 i = 0; i < ARRAY_LEN(kinds); i++) {
-		struct rlimit limit;
-
-		if (raw_syscall4(SYS_prlimit64, 0, kinds[i], 0, (long)&limit) < 0)
+		if (raw_syscall4(SYS_prlimit64, 0, kinds[i], (long)&none, 0) == 0 ||
+			raw_syscall4(SYS_prlimit64, 0, kinds[i], 0, (long)&limit) < 0)
 			continue;
-		limit.rlim_cur =
-			kinds[i] == RLIMIT_NOFILE ? MIN(limit.rlim_max, 65536) : limit.rlim_max;
+		limit.rlim_cur = limit.rlim_max;
 		raw_syscall4(SYS_prlimit64, 0, kinds[i], (long)&limit, 0);
+	}
+	if (raw_syscall4(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&limit) < 0 ||
+		limit.rlim_cur >= files.rlim_cur)
+		return;
+	if (raw_syscall4(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)&files, 0) < 0) {
+		limit.rlim_cur = limit.rlim_max;
+		raw_syscall4(SYS_prlimit64, 0, RLIMIT_NOFILE, (long)&limit, 0);
 	}
 }
 
