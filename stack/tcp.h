@@ -106,7 +106,7 @@ struct tcp {
 	u32 window_clamp;
 	ref ooo;         /* packet that holds a struct tcp_ranges */
 	u32 ooo_bytes;
-	u32 recent[3];   /* a number in each range that was reported last, newest first (RFC 2018 4) */
+	u32 recent[4];   /* a number in each range that was reported last, newest first (RFC 2018 4) */
 	u32 dsack_start, dsack_end;
 	u32 ts_recent;
 	u32 ts_offset;

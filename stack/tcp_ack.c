@@ -69,6 +69,7 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 	u32 acked = seg->ack - t->snd_una, flight = tcp_flight(t), sacked;
 	u32 pipe = tcp_pipe(s, t);
 	bool window_changed = tcp_ack_window(t, seg), dsack;
+	bool recovering = t->recovery == TCP_RECOVERY;
 	struct tcp_cc_ack ack = {.now_ns = s->now_ns, .acked = acked, .in_flight = pipe};
 	bool limited = t->flags & TCPF_CWND_LIMITED || (t->cwnd < t->ssthresh && 2 * pipe > t->cwnd);
 
@@ -82,7 +83,7 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 	tcp_recovery_ack(s, t, acked, tcp_ack_duplicate(t, seg, acked, flight, window_changed, sacked));
 	ack.delivered = acked + sacked;
 	ack.cwnd_limited = limited;
-	ack.in_recovery = t->recovery == TCP_RECOVERY;
+	ack.in_recovery = recovering || t->recovery == TCP_RECOVERY; /* the ACK that ends it does not grow the window */
 	if (acked && !ack.in_recovery)
 		tcp_cc_of(t)->acked(t, &ack);
 	t->totals.delivered += acked / MAX(t->mss, 1u);

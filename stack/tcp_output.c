@@ -205,7 +205,7 @@ static void tcp_data_flags(const struct tcp *t, struct tcp_header *h, u32 end, b
 {
 	u32 ahead = t->snd_up - h->seq;
 
-	if (end == t->snd_end)
+	if (end == t->snd_end && end != h->seq)
 		h->flags |= TH_PSH; /* MUST-61 */
 	if (fin)
 		h->flags |= TH_FIN;
@@ -310,6 +310,8 @@ static bool tcp_output_lost(struct stack *s, struct sock *sk, struct tcp *t, u32
 	if (!tcp_retransmit(s, sk, t, seq, end, &sent_end))
 		return false;
 	t->high_rxt = seq_max(t->high_rxt, sent_end);
+	if (seq == t->snd_una)
+		t->rtx_at = NEVER; /* started anew (RFC 6675 6) */
 	return true;
 }
 
@@ -422,6 +424,9 @@ static void tcp_output_data(struct stack *s, struct sock *sk, struct tcp *t)
 		room = t->cwnd > pipe ? t->cwnd - pipe : 0;
 		if (room < mss && pipe) {
 			t->flags |= TCPF_CWND_LIMITED;
+			/* The first segment presumed lost goes whatever the window says (RFC 6675 5 (4.3), RFC 6582 3.2 step 3). */
+			if (t->recovery == TCP_RECOVERY && t->high_rxt == t->snd_una && tcp_output_lost(s, sk, t, mss, mss, false))
+				continue;
 			if (t->recovery != TCP_OPEN || room < t->snd_end - t->snd_nxt)
 				return;
 		}

@@ -269,8 +269,7 @@ static void tcp_note_duplicate(struct tcp *t, u32 start, u32 end)
 
 static void tcp_note_recent(struct tcp *t, u32 seq)
 {
-	t->recent[2] = t->recent[1];
-	t->recent[1] = t->recent[0];
+	memmove(t->recent + 1, t->recent, sizeof(t->recent) - sizeof(t->recent[0]));
 	t->recent[0] = seq;
 }
 
