@@ -9,6 +9,7 @@
 #include <stdarg.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 void wire_fail(struct wire *w, const char *format, ...)
 {
@@ -19,6 +20,44 @@ void wire_fail(struct wire *w, const char *format, ...)
 	vsnprintf(w->why + n, w->why_size - (size_t)n, format, ap);
 	va_end(ap);
 	longjmp(w->failed, 1);
+}
+
+#define SMALL(name) {#name, offsetof(struct stack_tunables, name)}
+
+static bool set_small(struct stack_tunables *t, const char *key, u32 v)
+{
+	static const struct {
+		const char *key;
+		size_t offset;
+	} keys[] = {SMALL(tcp_timestamps), SMALL(tcp_sack), SMALL(tcp_window_scaling), SMALL(tcp_syn_retries),
+		SMALL(tcp_synack_retries), SMALL(tcp_retries1), SMALL(tcp_retries2), SMALL(tcp_rfc1337),
+		SMALL(tcp_abort_on_overflow), SMALL(tcp_slow_start_after_idle)};
+
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		if (strcmp(key, keys[i].key) == 0) {
+			((u8 *)t)[keys[i].offset] = (u8)v;
+			return true;
+		}
+	}
+	return false;
+}
+
+static bool set_large(struct stack_tunables *t, const char *key, u32 v)
+{
+	const struct {
+		const char *key;
+		u32 *value;
+	} keys[] = {{"tcp_fin_timeout", &t->tcp_fin_timeout_s}, {"tcp_rmem_default", &t->tcp_rmem[1]}, {"tcp_rmem_max", &t->tcp_rmem[2]},
+		{"tcp_wmem_default", &t->tcp_wmem[1]}, {"tcp_wmem_max", &t->tcp_wmem[2]}, {"somaxconn", &t->somaxconn},
+		{"tcp_max_syn_backlog", &t->tcp_max_syn_backlog}, {"rmem_max", &t->rmem_max}};
+
+	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
+		if (strcmp(key, keys[i].key) == 0) {
+			*keys[i].value = v;
+			return true;
+		}
+	}
+	return false;
 }
 
 static void set_tunable(struct wire *w, const char *key, u32 v)
@@ -37,37 +76,7 @@ static void set_tunable(struct wire *w, const char *key, u32 v)
 		w->config.seed[0] = (u8)v;
 	else if (strcmp(key, "tolerance_us") == 0)
 		w->tolerance_ns = v * NS_PER_US;
-	else if (strcmp(key, "tcp_timestamps") == 0)
-		t->tcp_timestamps = (u8)v;
-	else if (strcmp(key, "tcp_sack") == 0)
-		t->tcp_sack = (u8)v;
-	else if (strcmp(key, "tcp_window_scaling") == 0)
-		t->tcp_window_scaling = (u8)v;
-	else if (strcmp(key, "tcp_syn_retries") == 0)
-		t->tcp_syn_retries = (u8)v;
-	else if (strcmp(key, "tcp_synack_retries") == 0)
-		t->tcp_synack_retries = (u8)v;
-	else if (strcmp(key, "tcp_retries2") == 0)
-		t->tcp_retries2 = (u8)v;
-	else if (strcmp(key, "tcp_fin_timeout") == 0)
-		t->tcp_fin_timeout_s = v;
-	else if (strcmp(key, "tcp_rfc1337") == 0)
-		t->tcp_rfc1337 = (u8)v;
-	else if (strcmp(key, "tcp_abort_on_overflow") == 0)
-		t->tcp_abort_on_overflow = (u8)v;
-	else if (strcmp(key, "tcp_slow_start_after_idle") == 0)
-		t->tcp_slow_start_after_idle = (u8)v;
-	else if (strcmp(key, "tcp_rmem_default") == 0)
-		t->tcp_rmem[1] = v;
-	else if (strcmp(key, "tcp_rmem_max") == 0)
-		t->tcp_rmem[2] = v;
-	else if (strcmp(key, "tcp_wmem_default") == 0)
-		t->tcp_wmem[1] = v;
-	else if (strcmp(key, "somaxconn") == 0)
-		t->somaxconn = v;
-	else if (strcmp(key, "tcp_max_syn_backlog") == 0)
-		t->tcp_max_syn_backlog = v;
-	else
+	else if (!set_small(t, key, v) && !set_large(t, key, v))
 		wire_fail(w, "setting '%s' is unknown", key);
 }
 
@@ -143,6 +152,11 @@ static void run_line(struct wire *w)
 		return;
 	}
 	wire_run_to(w, w->now_ns, false);
+	if (strcmp(w->word[0], "drop") == 0) {
+		wire_run_to(w, at + (w->words > 1 ? (u64)(strtod(w->word[1], NULL) * 1e9) : 0), false);
+		wire_drop(w);
+		return;
+	}
 	if (strcmp(w->word[0], "quiet") == 0)
 		at = w->now_ns + (u64)(strtod(wire_word(w, 1), NULL) * 1e9);
 	wire_none_waiting(w);
@@ -174,7 +188,7 @@ static void run_file(struct wire *w, FILE *file, bool included)
 	wire_none_waiting(w);
 }
 
-bool wire_run(const char *path, char *why, size_t why_size)
+bool wire_run(const char *path, const u32 *isn, char *why, size_t why_size)
 {
 	struct wire *w = calloc(1, sizeof(*w));
 	FILE *file = fopen(path, "r");
@@ -192,7 +206,9 @@ bool wire_run(const char *path, char *why, size_t why_size)
 	w->config.addr = addr_v4(OUR_ADDR);
 	w->config.prefix_len = 24;
 	w->config.gateway = addr_v4(PEER_ADDR);
-	w->flow.peer_isn = 1000000;
+	w->wants_isn = isn;
+	w->isn = isn ? *isn : 0;
+	w->flow.peer_isn = isn ? *isn : 1000000;
 	w->flow.peer_port = 40000;
 	if (file && setjmp(w->failed) == 0) {
 		run_file(w, file, false);
@@ -200,9 +216,9 @@ bool wire_run(const char *path, char *why, size_t why_size)
 	}
 	if (file)
 		fclose(file);
-	while (w->queue_head != w->queue_tail)
-		free(w->queue[w->queue_head++ % QUEUE].bytes);
-	free(w->memory);
+	wire_drop(w);
+	if (w->s)
+		munmap(w->memory, w->memory_size);
 	free(w);
 	return passed;
 }

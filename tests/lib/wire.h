@@ -39,7 +39,10 @@ static inline u8 wire_pattern(u32 position)
 	return (u8)(position * 7 + 13 + (position >> 8) * 31);
 }
 
-/* Runs one script: true when it passed; else why says the line and the reason. */
-bool wire_run(const char *path, char *why, size_t why_size);
+/*
+ * Runs one script: true when it passed; else why says the line and the reason. isn, if not NULL, is the initial sequence number of
+ * both sides of the first connection.
+ */
+bool wire_run(const char *path, const u32 *isn, char *why, size_t why_size);
 
 #endif

@@ -186,6 +186,12 @@ static void call_info(struct wire *w)
 		got = t->mss;
 	else if (strcmp(field, "backoff") == 0)
 		got = t->backoff;
+	else if (strcmp(field, "rto_ms") == 0)
+		got = (s64)(t->rtt.rto_ns / NS_PER_MS);
+	else if (strcmp(field, "srtt_ms") == 0)
+		got = (s64)(t->rtt.srtt_ns / NS_PER_MS);
+	else if (strcmp(field, "snd_wnd") == 0)
+		got = t->snd_wnd;
 	else
 		wire_fail(w, "field '%s' is unknown", field);
 	wire_expect(w, got, want);
@@ -203,6 +209,44 @@ static void call_count(struct wire *w)
 	w->counters[c] += got;
 	if (got != (u64)wire_number(w, wire_word(w, 2)))
 		wire_fail(w, "%s rose by %" PRIu64 ", not %s", w->word[1], got, w->word[2]);
+}
+
+/* Segments belong to the connection with another port of the peer from here on: a new one, or back to one named before. */
+static void call_flow(struct wire *w)
+{
+	u16 our = w->flow.our_port, peer = (u16)wire_number(w, wire_word(w, 1));
+	u32 i;
+
+	for (i = 0; i < w->flows && w->kept[i].peer_port != w->flow.peer_port; i++)
+		;
+	if (i == FLOWS)
+		wire_fail(w, "too many flows");
+	w->flows += i == w->flows;
+	w->kept[i] = w->flow;
+	for (i = 0; i < w->flows && w->kept[i].peer_port != peer; i++)
+		;
+	if (i < w->flows && w->words == 2) {
+		w->flow = w->kept[i];
+		return;
+	}
+	memset(&w->flow, 0, sizeof(w->flow));
+	w->flow.our_port = our;
+	w->flow.peer_port = peer;
+	w->flow.peer_isn = w->words > 2 ? (u32)wire_number(w, w->word[2]) : 1000000;
+}
+
+/* The initial number can be foretold only for a port that is known. */
+static void choose_port(struct wire *w, ref sock, u16 peer_port)
+{
+	struct endpoint local = {.addr = addr_v4(0), .port = 50000};
+
+	sock_name(w->s, sock, &local);
+	if (!local.port) {
+		local = (struct endpoint){.addr = addr_v4(0), .port = 50000};
+		if (sock_bind(w->s, sock, &local) != 0)
+			wire_fail(w, "no port");
+	}
+	wire_opens(w, local.port, peer_port);
 }
 
 void wire_call(struct wire *w)
@@ -236,6 +280,8 @@ void wire_call(struct wire *w)
 	} else if (strcmp(verb, "connect") == 0) {
 		want = wire_expected(w, -EINPROGRESS);
 		e = wire_endpoint(w, wire_word(w, 2));
+		if (w->wants_isn && want == -EINPROGRESS)
+			choose_port(w, wire_named(w, wire_word(w, 1))->sock, e.port);
 		wire_expect(w, sock_connect(w->s, wire_named(w, wire_word(w, 1))->sock, &e), want);
 		wire_settle(w);
 	} else if (strcmp(verb, "send") == 0) {
@@ -276,13 +322,21 @@ void wire_call(struct wire *w)
 	} else if (strcmp(verb, "idle") == 0) {
 		if (!stack_idle(w->s))
 			wire_fail(w, "the host is not idle");
-	} else if (strcmp(verb, "flow") == 0) { /* a further connection from another port */
-		u16 our = w->flow.our_port;
+	} else if (strcmp(verb, "ioctl") == 0) {
+		static const struct {
+			const char *name;
+			unsigned request;
+		} requests[] = {{"SIOCATMARK", LX_SIOCATMARK}, {"SIOCINQ", LX_FIONREAD}, {"SIOCOUTQ", LX_SIOCOUTQ}};
+		int value = 0, error = -EINVAL;
 
-		memset(&w->flow, 0, sizeof(w->flow));
-		w->flow.our_port = our;
-		w->flow.peer_port = (u16)wire_number(w, wire_word(w, 1));
-		w->flow.peer_isn = w->words > 2 ? (u32)wire_number(w, w->word[2]) : 1000000;
+		want = wire_expected(w, 0);
+		for (u32 i = 0; i < ARRAY_LEN(requests); i++) {
+			if (strcmp(requests[i].name, wire_word(w, 2)) == 0)
+				error = sock_ioctl(w->s, wire_named(w, w->word[1])->sock, requests[i].request, &value);
+		}
+		wire_expect(w, error ? error : value, want);
+	} else if (strcmp(verb, "flow") == 0) {
+		call_flow(w);
 	} else {
 		wire_fail(w, "'%s' is unknown", verb);
 	}

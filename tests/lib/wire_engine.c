@@ -3,6 +3,9 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+#include "stack/tcp_conn.h"
 
 void wire_frame_in(struct wire *w, const u8 *bytes, u32 len, u32 ethertype)
 {
@@ -127,13 +130,12 @@ void wire_run_to(struct wire *w, u64 t, bool until_sent)
 
 void wire_none_waiting(struct wire *w)
 {
-	struct wire_packet *p;
+	static struct wire_packet packet, *p = &packet;
 	struct sent *q = &w->queue[w->queue_head % QUEUE];
 	u32 src, dst;
 
 	if (w->queue_head == w->queue_tail)
 		return;
-	p = malloc(sizeof(*p));
 	wire_parse(p, q->bytes, q->len, &src, &dst);
 	if (p->proto == PROTO_TCP)
 		wire_fail(w, "unexpected packet at %.6f s: flags 0x%02x seq %u:%u ack %u win %u",
@@ -142,20 +144,42 @@ void wire_none_waiting(struct wire *w)
 	wire_fail(w, "unexpected packet of protocol %u, type %u/%u", p->proto, p->icmp_type, p->icmp_code);
 }
 
+void wire_drop(struct wire *w)
+{
+	while (w->queue_head != w->queue_tail)
+		free(w->queue[w->queue_head++ % QUEUE].bytes);
+}
+
+/* An initial number is a function of the four-tuple plus a clock: the clock goes to where the sum is the number wanted. */
+void wire_opens(struct wire *w, u16 our_port, u16 peer_port)
+{
+	struct endpoint local = {.addr = addr_v4(OUR_ADDR), .port = our_port};
+	struct endpoint remote = {.addr = addr_v4(PEER_ADDR), .port = peer_port};
+	u64 forward;
+
+	if (!w->wants_isn || w->flow.isn_known)
+		return;
+	w->wants_isn = false;
+	forward = (u64)(w->isn - tcp_isn(w->s, &local, &remote)) * 4 * NS_PER_US;
+	w->start_ns += forward;
+	wire_run_to(w, w->now_ns + forward, false);
+}
+
 void wire_start(struct wire *w)
 {
 	u64 size = MAX(stack_min_size(), 64ull << 20);
 
 	if (w->s)
 		return;
-	w->memory = aligned_alloc(4096, size);
-	memset(w->memory, 0, size);
+	w->memory_size = size;
+	w->memory = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	if (w->memory == MAP_FAILED)
+		wire_fail(w, "no memory");
 	w->config.now_ns = w->now_ns;
 	w->s = stack_init(w->memory, size, size, &w->config);
 	if (!w->s)
 		wire_fail(w, "the engine does not start");
 	wire_settle(w);
-	while (w->queue_head != w->queue_tail) /* the announcement of our address */
-		free(w->queue[w->queue_head++ % QUEUE].bytes);
+	wire_drop(w); /* the announcement of our address */
 }
 

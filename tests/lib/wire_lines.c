@@ -1,10 +1,9 @@
 /* The packet lines of the wire scripts: segments and messages from the peer, and those that the engine must send. */
 #include "tests/lib/wire_state.h"
 
+#include <fnmatch.h>
 #include <stdlib.h>
 #include <string.h>
-
-#include "stack/tcp_options.h"
 
 static u8 tcp_flags(struct wire *w, const char *text)
 {
@@ -115,10 +114,11 @@ static void icmp_type(struct wire *w, struct wire_packet *p, const char *text)
 /* `< icmp 3/4 info 1000 [quote-seq N] [quote-len N]`: about the last packet that the engine sent. `< icmp 8/0 len N`: plain. */
 static void inject_icmp(struct wire *w)
 {
-	struct wire_packet *p = calloc(1, sizeof(*p));
+	static struct wire_packet packet, *p = &packet;
 	static u8 bytes[FRAME_MAX_BYTES];
 	u32 quote = 28;
 
+	memset(p, 0, sizeof(*p));
 	p->proto = PROTO_ICMP;
 	icmp_type(w, p, wire_word(w, 2));
 	memcpy(p->payload, w->last_bytes, MIN(w->last_len, 548u));
@@ -132,22 +132,25 @@ static void inject_icmp(struct wire *w)
 			store(p->payload + 24, v + w->flow.our_isn);
 		else if (strcmp(w->word[i], "quote-len") == 0)
 			p->payload_len = MIN(v, w->last_len);
-		else if (strcmp(w->word[i], "len") == 0)
+		else if (strcmp(w->word[i], "quote-sport") == 0) {
+			p->payload[20] = (u8)(v >> 8);
+			p->payload[21] = (u8)v;
+		} else if (strcmp(w->word[i], "len") == 0)
 			payload_pattern(p, 0, v);
 		else
 			wire_fail(w, "'%s' means nothing here", w->word[i]);
 	}
 	wire_frame_in(w, bytes, wire_build(bytes, p, PEER_ADDR, OUR_ADDR), ETHERTYPE_IP4);
-	free(p);
 	wire_settle(w);
 }
 
 /* `< udp 100 from 5000 to 53` */
 static void inject_udp(struct wire *w)
 {
-	struct wire_packet *p = calloc(1, sizeof(*p));
+	static struct wire_packet packet, *p = &packet;
 	static u8 bytes[FRAME_MAX_BYTES];
 
+	memset(p, 0, sizeof(*p));
 	p->proto = PROTO_UDP;
 	p->sport = w->flow.peer_port;
 	p->dport = w->flow.our_port;
@@ -159,21 +162,23 @@ static void inject_udp(struct wire *w)
 			p->dport = (u16)wire_number(w, w->word[i + 1]);
 	}
 	wire_frame_in(w, bytes, wire_build(bytes, p, PEER_ADDR, OUR_ADDR), ETHERTYPE_IP4);
-	free(p);
 	wire_settle(w);
 }
 
-/* `< FLAGS seq[:end] [ack N] [win N] [urg N] [doff N] [sport N] [dport N] [csum bad] [from A] [<options>]` */
+/* `< FLAGS seq[:end] [ack N] [win N] [urg N] [ttl N] [tos N] [doff N] [sport N] [dport N] [csum bad] [from A] [to A] [<options>]` */
 static void inject_tcp(struct wire *w)
 {
-	struct wire_packet *p = calloc(1, sizeof(*p));
+	static struct wire_packet packet, *p = &packet;
 	static u8 bytes[FRAME_MAX_BYTES];
 	const char *seq = wire_word(w, 2);
-	u32 start, end, from = PEER_ADDR;
+	u32 start, end, from = PEER_ADDR, to = OUR_ADDR;
 	const char *colon = strchr(seq, ':');
 
+	memset(p, 0, sizeof(*p));
 	p->proto = PROTO_TCP;
 	p->flags = tcp_flags(w, wire_word(w, 1));
+	if (p->flags & 2)
+		wire_opens(w, w->flow.our_port, w->flow.peer_port);
 	start = (u32)strtoll(seq, NULL, 0);
 	end = colon ? (u32)wire_number(w, colon + 1) : start;
 	p->seq = start + w->flow.peer_isn;
@@ -192,7 +197,13 @@ static void inject_tcp(struct wire *w)
 		if (strcmp(key, "csum") == 0)
 			p->bad_checksum = true;
 		else if (strcmp(key, "from") == 0)
-			from = (u32)wire_number(w, wire_word(w, i));
+			from = wire_address(w, wire_word(w, i));
+		else if (strcmp(key, "to") == 0)
+			to = wire_address(w, wire_word(w, i));
+		else if (strcmp(key, "fill") == 0)
+			memset(p->payload, (int)wire_number(w, wire_word(w, i)), p->payload_len);
+		else if (strcmp(key, "ttl") == 0)
+			p->ttl = (u8)wire_number(w, wire_word(w, i));
 		else if (strcmp(key, "ack") == 0)
 			p->ack = (u32)wire_number(w, wire_word(w, i)) + w->flow.our_isn;
 		else if (strcmp(key, "win") == 0)
@@ -210,8 +221,7 @@ static void inject_tcp(struct wire *w)
 		else
 			wire_fail(w, "'%s' means nothing here", key);
 	}
-	wire_frame_in(w, bytes, wire_build(bytes, p, from, OUR_ADDR), ETHERTYPE_IP4);
-	free(p);
+	wire_frame_in(w, bytes, wire_build(bytes, p, from, to), ETHERTYPE_IP4);
 	wire_settle(w);
 }
 
@@ -242,38 +252,62 @@ static struct wire_packet *next_sent(struct wire *w, u64 at, bool timed)
 	return &p;
 }
 
-static void options_text(struct wire *w, const struct wire_packet *p, char *out, size_t size)
+static u32 load(const u8 *p)
 {
-	struct tcp_options o;
+	return (u32)p[0] << 24 | (u32)p[1] << 16 | (u32)p[2] << 8 | p[3];
+}
+
+/* One option of the engine as text; fails the script when its length is wrong. */
+static size_t option_text(struct wire *w, const u8 *o, u32 len, char *out, size_t size)
+{
 	size_t n = 0;
 
-	memset(&o, 0, sizeof(o));
-	tcp_options_parse(&o, p->options, p->options_len, true);
-	out[0] = 0;
-	if (o.flags & TCP_OPT_MSS)
-		n += (size_t)snprintf(out + n, size - n, ",mss %u", o.mss);
-	if (o.flags & TCP_OPT_SACK_OK)
-		n += (size_t)snprintf(out + n, size - n, ",sackok");
-	if (o.flags & TCP_OPT_TIMESTAMP) {
-		if (!w->flow.ts_known) {
-			w->flow.our_ts = o.tsval;
-			w->flow.ts_known = true;
-		}
-		n += (size_t)snprintf(out + n, size - n, ",ts %u %u", o.tsval - w->flow.our_ts, o.tsecr);
+	if (o[0] == 2 && len == 4)
+		return (size_t)snprintf(out, size, ",mss %u", (u32)o[2] << 8 | o[3]);
+	if (o[0] == 3 && len == 3)
+		return (size_t)snprintf(out, size, ",ws %u", o[2]);
+	if (o[0] == 4 && len == 2)
+		return (size_t)snprintf(out, size, ",sackok");
+	if (o[0] == 8 && len == 10) {
+		if (!w->flow.ts_known)
+			w->flow.our_ts = load(o + 2);
+		w->flow.ts_known = true;
+		return (size_t)snprintf(out, size, ",ts %u %u", load(o + 2) - w->flow.our_ts, load(o + 6));
 	}
-	if (o.flags & TCP_OPT_WSCALE)
-		n += (size_t)snprintf(out + n, size - n, ",ws %u", o.wscale);
-	if (o.flags & TCP_OPT_SACK) {
-		n += (size_t)snprintf(out + n, size - n, ",sack");
-		for (u32 i = 0; i < o.sack_count; i++)
-			n += (size_t)snprintf(out + n, size - n, " %u:%u", o.sack[i].start - w->flow.peer_isn,
-				o.sack[i].end - w->flow.peer_isn);
+	if (o[0] != 5 || len < 10 || (len - 2) % 8)
+		wire_fail(w, "option %u of %u bytes", o[0], len);
+	n = (size_t)snprintf(out, size, ",sack");
+	for (u32 i = 2; i < len; i += 8)
+		n += (size_t)snprintf(out + n, size - n, " %u:%u", load(o + i) - w->flow.peer_isn,
+			load(o + i + 4) - w->flow.peer_isn);
+	return n;
+}
+
+/* All options of a segment: `mss 1460,sackok,...`. Every one but EOL and NOP has a length, and nothing but zeros follows EOL. */
+static void options_text(struct wire *w, const struct wire_packet *p, char *out, size_t size)
+{
+	size_t n = 0;
+	u32 i = 0;
+
+	out[0] = 0;
+	while (i < p->options_len && p->options[i] != 0) {
+		u32 len = p->options[i] == 1 ? 1 : i + 1 < p->options_len ? p->options[i + 1] : 0;
+
+		if (!len || len > p->options_len - i || (len == 1 && p->options[i] != 1))
+			wire_fail(w, "option %u at byte %u has a wrong length", p->options[i], i);
+		if (p->options[i] != 1)
+			n += option_text(w, p->options + i, len, out + n, size - n);
+		i += len;
+	}
+	for (; i < p->options_len; i++) {
+		if (p->options[i])
+			wire_fail(w, "the padding behind the options is not zero");
 	}
 	if (n)
 		memmove(out, out + 1, n);
 }
 
-/* `<mss 1460,...>`: exactly these; an item that ends in `*` matches any value of its option. */
+/* `<mss 1460,...>`: exactly these, in this order; `*` in an item matches any value. */
 static void options_match(struct wire *w, const struct wire_packet *p, char *want)
 {
 	char got[256], *g, *x, *save_g, *save_w;
@@ -283,9 +317,7 @@ static void options_match(struct wire *w, const struct wire_packet *p, char *wan
 	g = strtok_r(got, ",", &save_g);
 	x = strtok_r(want + 1, ",", &save_w);
 	while (g || x) {
-		size_t n = x ? strlen(x) : 0;
-
-		if (!g || !x || (x[n - 1] == '*' ? strncmp(g, x, n - 1) != 0 : strcmp(g, x) != 0))
+		if (!g || !x || fnmatch(x, g, 0) != 0)
 			wire_fail(w, "option '%s', not '%s'", g ? g : "none", x ? x : "none");
 		g = strtok_r(NULL, ",", &save_g);
 		x = strtok_r(NULL, ",", &save_w);
@@ -309,10 +341,12 @@ static void expect_tcp(struct wire *w, u64 at, bool timed)
 	const char *seq = wire_word(w, 2), *colon = strchr(seq, ':');
 	u8 flags = tcp_flags(w, wire_word(w, 1));
 	u32 start, end, got;
+	char options[256];
 
 	if (p->proto != PROTO_TCP)
 		wire_fail(w, "a packet of protocol %u, not TCP", p->proto);
 	learn_flow(w, p);
+	options_text(w, p, options, sizeof(options)); /* well-formed, named or not; and the first timestamp is learnt */
 	got = p->seq - w->flow.our_isn;
 	if (p->flags != flags)
 		wire_fail(w, "flags 0x%02x, not 0x%02x (seq %u:%u ack %u win %u)", p->flags, flags, got, got + p->payload_len,
@@ -335,7 +369,9 @@ static void expect_tcp(struct wire *w, u64 at, bool timed)
 			options_match(w, p, w->word[i]);
 			continue;
 		}
-		v = (u32)wire_number(w, wire_word(w, ++i));
+		if (strcmp(wire_word(w, ++i), "*") == 0)
+			continue;
+		v = (u32)wire_number(w, w->word[i]);
 		if (strcmp(key, "ack") == 0) {
 			if (p->ack - w->flow.peer_isn != v)
 				wire_fail(w, "ack %u, not %u", p->ack - w->flow.peer_isn, v);
@@ -348,6 +384,9 @@ static void expect_tcp(struct wire *w, u64 at, bool timed)
 		} else if (strcmp(key, "ttl") == 0) {
 			if (p->ttl != v)
 				wire_fail(w, "TTL %u, not %u", p->ttl, v);
+		} else if (strcmp(key, "df") == 0) {
+			if (p->df != v)
+				wire_fail(w, "DF %u, not %u", p->df, v);
 		} else if (strcmp(key, "tos") == 0) {
 			if (p->tos != v)
 				wire_fail(w, "TOS %u, not %u", p->tos, v);

@@ -9,7 +9,7 @@
 #include "stack/tcp.h"
 #include "tests/lib/wire.h"
 
-enum { WORDS = 48, SOCKS = 64, QUEUE = 4096, FRAME_MAX_BYTES = 70000 };
+enum { WORDS = 48, SOCKS = 64, FLOWS = 64, QUEUE = 4096, FRAME_MAX_BYTES = 70000 };
 
 #define OUR_ADDR  0x0a000002u /* 10.0.0.2 */
 #define PEER_ADDR 0x0a000001u /* 10.0.0.1 */
@@ -37,8 +37,13 @@ struct flow {
 struct wire {
 	struct stack *s;
 	void *memory;
+	u64 memory_size;
 	struct stack_config config;
-	struct flow flow;
+	struct flow flow;         /* the one that segments belong to */
+	struct flow kept[FLOWS];  /* the others, by the peer's port */
+	u32 flows;
+	bool wants_isn;           /* not opened yet: our initial number shall be isn */
+	u32 isn;
 	struct named sock[SOCKS];
 	u32 socks;
 	struct sent queue[QUEUE];
@@ -65,6 +70,8 @@ void wire_frame_in(struct wire *w, const u8 *bytes, u32 len, u32 ethertype);
 void wire_settle(struct wire *w);
 void wire_run_to(struct wire *w, u64 t, bool until_sent);
 void wire_none_waiting(struct wire *w);
+void wire_drop(struct wire *w); /* all packets that wait to be met */
+void wire_opens(struct wire *w, u16 our_port, u16 peer_port); /* a connection is about to get its initial number */
 
 /* wire_words.c: the words of a line. */
 s64 wire_number(struct wire *w, const char *text);
@@ -73,6 +80,7 @@ s64 wire_expected(struct wire *w, s64 otherwise); /* what stands behind `=`, tak
 void wire_expect(struct wire *w, s64 got, s64 want);
 struct named *wire_named(struct wire *w, const char *name);
 struct named *wire_name_new(struct wire *w, const char *name, ref sock);
+u32 wire_address(struct wire *w, const char *text);
 struct endpoint wire_endpoint(struct wire *w, const char *text);
 
 /* wire_lines.c, wire_calls.c */

@@ -81,16 +81,22 @@ struct named *wire_name_new(struct wire *w, const char *name, ref sock)
 	return n;
 }
 
+u32 wire_address(struct wire *w, const char *text)
+{
+	unsigned a, b, c, d;
+
+	if (sscanf(text, "%u.%u.%u.%u", &a, &b, &c, &d) != 4)
+		wire_fail(w, "'%s' is no address", text);
+	return a << 24 | b << 16 | c << 8 | d;
+}
+
 struct endpoint wire_endpoint(struct wire *w, const char *text)
 {
 	struct endpoint e = {.addr = addr_v4(0)};
 	const char *colon = strrchr(text, ':');
-	unsigned a, b, c, d;
 
 	if (colon) {
-		if (sscanf(text, "%u.%u.%u.%u", &a, &b, &c, &d) != 4)
-			wire_fail(w, "'%s' is no address", text);
-		e.addr = addr_v4(a << 24 | b << 16 | c << 8 | d);
+		e.addr = addr_v4(wire_address(w, text));
 		text = colon + 1;
 	}
 	e.port = (u16)wire_number(w, text);
