@@ -4,13 +4,18 @@
  */
 #include "preload/role.h"
 
+#include <stdio.h>
+
 #define GRACE_MAX_NS (4 * NS_PER_MS)
+#define STUCK_NS     (100 * NS_PER_MS) /* in the middle of reading, without being known to be stopped \
+					*/
 
 struct loop {
 	const struct serve_loop *how;
 	struct slot *slot;
 	u32 served;	  /* the role as this loop left it when it last served */
-	u32 stuck;	  /* the role as it was while its holder was reading, one grace ago */
+	u32 stuck;	  /* the role as its holder was first seen reading at a grace's end */
+	u64 stuck_ns;	  /* when that was */
 	u64 grace_ns;	  /* the next grace */
 	u64 grace_end_ns; /* not 0: staying away from the device until then */
 	u32 reads;	  /* batches read, as of the grace's begin */
@@ -55,18 +60,43 @@ static bool loop_take_by_force(struct loop *l, struct host *host, u32 role, u32 
 	return taken;
 }
 
+/* Is a thread stopped, and not merely waiting for a processor? Another pid namespace's threads
+ * can't be looked up. */
+static bool loop_stopped(const struct slot *slot)
+{
+	char path[48], text[128];
+	const char *state;
+	ssize_t n;
+	int fd;
+
+	snprintf(path, sizeof(path), "/proc/%u/task/%u/stat", slot->pid, slot->tid);
+	fd = raw_open(path, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return false;
+	n = raw_read(fd, text, sizeof(text) - 1);
+	raw_close(fd);
+	text[MAX(n, 0)] = 0;
+	state = strrchr(text, ')');
+	return state && strchr("TtZX", state[2]);
+}
+
 static bool loop_take(struct loop *l, struct host *host, u32 *mine)
 {
 	u32 role = role_load(host);
+	u64 now;
 
 	if (!(role & ROLE_READING)) {
 		*mine = role_pass(role, slot_index(l->slot) + 1) | ROLE_READING;
 		return role_change(host, role, *mine);
 	}
-	if (role == l->stuck)
-		return loop_take_by_force(l, host, role, mine);
-	l->stuck = role;
-	return false;
+	now = host_now();
+	if (role != l->stuck) {
+		l->stuck = role;
+		l->stuck_ns = now;
+	}
+	if (now - l->stuck_ns < STUCK_NS && !loop_stopped(slot_at((role & ROLE_HOLDER) - 1)))
+		return false;
+	return loop_take_by_force(l, host, role, mine);
 }
 
 /* Serves what is there, once; false when somebody else is at it. */

@@ -16,8 +16,8 @@
  * Behind them all stands the keeper's loop (serve_run). It is woken by the same frames and timers;
  * if nobody has driven since it last served, it serves at once, else it stays away from the device
  * for a grace and serves only what is still there then. It may take the role from a holder that
- * sleeps, as that one finds out when it wakes; from one that is reading (stopped in the middle)
- * only after a second grace in which nothing moved, with other buffers.
+ * sleeps, as that one finds out when it wakes; from one that is in the middle of reading only when
+ * that thread is stopped, with other buffers.
  *
  * Frames to send are written after the release of the lock by whoever holds `tx`, a lock of its
  * own; a thread that finds it taken leaves its frames to the holder, who looks again after giving
