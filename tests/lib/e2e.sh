@@ -165,13 +165,13 @@ peer() {
 app_start() {
 	local name=$1
 	shift
-	E2E_TIMEOUT=600 app "$@" >"$DIR/$name.log" 2>&1 </dev/null 8>&- &
+	(exec timeout -k 5 1200 nsenter --net="/run/netns/$APP_NS" env "${APP_ENV[@]}" "$@") >"$DIR/$name.log" 2>&1 </dev/null &
 	PID[$name]=$!
 }
 peer_start() {
 	local name=$1
 	shift
-	E2E_TIMEOUT=600 peer "$@" >"$DIR/$name.log" 2>&1 </dev/null 8>&- &
+	(exec timeout -k 5 1200 nsenter --net="/run/netns/$PEER_NS" "$@") >"$DIR/$name.log" 2>&1 </dev/null &
 	PID[$name]=$!
 }
 
@@ -251,7 +251,7 @@ assert_frames() {
 assert_no_kernel_sockets() {
 	local used
 	[ "${E2E_KERNEL:-0}" = 1 ] && return 0
-	used=$(nsenter --net="/run/netns/$APP_NS" ss -H -a -n -A inet)
+	used=$(nsenter --net="/run/netns/$APP_NS" ss -H -a -n -t -u -w)
 	[ -z "$used" ] || fail "kernel sockets in the app's namespace: $used"
 	# shellcheck disable=SC2016 # awk's fields
 	used=$(nsenter --net="/run/netns/$APP_NS" awk '
