@@ -83,6 +83,17 @@ START_TEST(config_defaults_serve_the_common_case)
 }
 END_TEST
 
+/* The table's defaults are the engine's. */
+START_TEST(config_tunables_default_to_the_engines)
+{
+	struct stack_tunables tunables;
+
+	stack_default_tunables(&tunables);
+	config_defaults(&config);
+	ck_assert_mem_eq(&config.sysctl, &tunables, sizeof(tunables));
+}
+END_TEST
+
 START_TEST(config_file_sets_every_kind_of_key)
 {
 	static const char text[] =
@@ -436,6 +447,7 @@ static Suite *suite(void)
 	TCase *c = tcase_create("config");
 
 	tcase_add_test(c, config_defaults_serve_the_common_case);
+	tcase_add_test(c, config_tunables_default_to_the_engines);
 	tcase_add_test(c, config_file_sets_every_kind_of_key);
 	tcase_add_test(c, config_environment_wins_over_file);
 	tcase_add_test(c, config_command_line_wins_and_lists_extend);
