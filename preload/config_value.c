@@ -189,7 +189,7 @@ static bool has_host_bits(const struct config_ip *ip)
 
 static int own_address(struct word w, struct config_ip *ip, struct config_why *why)
 {
-	bool has_prefix;
+	bool has_prefix = false;
 	u32 mask, addr;
 	int ret = network(w, ip, &has_prefix, why);
 
@@ -249,7 +249,7 @@ static int server(struct word w, struct config_ip *ip, struct config_why *why)
 static int rule(struct word w, struct config_ip *ip, struct config_why *why)
 {
 	struct word all = w;
-	bool has_prefix;
+	bool has_prefix = false;
 	u16 port;
 	int ret = split_port(&w, &port, why);
 
@@ -269,7 +269,7 @@ static int rule(struct word w, struct config_ip *ip, struct config_why *why)
 static int route(struct word w, struct config_route *out, struct config_why *why)
 {
 	size_t n = 0;
-	bool has_prefix;
+	bool has_prefix = false;
 	struct word dest, via;
 	int ret;
 
