@@ -8,10 +8,21 @@
 struct config;
 struct nlmsghdr;
 
+#define IFACES_NEIGHS 64 /* the most that a view has */
+
+struct ifaces_neigh {
+	struct addr addr;
+	u32 ifindex;
+	u8 mac[6];
+	u8 state; /* enum neigh_state */
+};
+
 struct ifaces_view {
 	struct netif netif[NETIF_MAX]; /* by index; a name that is empty: there is none */
 	struct stack_route route[STACK_ROUTES];
 	u32 routes;
+	struct ifaces_neigh neigh[IFACES_NEIGHS];
+	u32 neighs;
 };
 
 void ifaces_view_take(struct ifaces_view *view);

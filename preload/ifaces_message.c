@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "preload/ifaces_internal.h"
+#include "stack/neigh.h"
 
 #define OPERSTATE_UNKNOWN 0
 #define OPERSTATE_UP	  6
@@ -395,6 +396,39 @@ static int write_way(
 	return 0;
 }
 
+/* --- neighbours --- */
+
+static void write_neigh(struct writer *w, const struct ifaces_neigh *neigh)
+{
+	static const u16 states[] = {
+		[NEIGH_INCOMPLETE] = NUD_INCOMPLETE,
+		[NEIGH_REACHABLE] = NUD_REACHABLE,
+		[NEIGH_STALE] = NUD_STALE,
+		[NEIGH_DELAY] = NUD_DELAY,
+		[NEIGH_PROBE] = NUD_PROBE,
+	};
+	struct ndmsg info = {
+		.ndm_family = AF_INET, .ndm_ifindex = (int)neigh->ifindex, .ndm_type = RTN_UNICAST};
+
+	info.ndm_state = neigh->state < ARRAY_LEN(states) ? states[neigh->state] : NUD_NONE;
+	begin(w, RTM_NEWNEIGH, &info, sizeof(info));
+	put_addr(w, NDA_DST, &neigh->addr);
+	if (neigh->state != NEIGH_INCOMPLETE)
+		put(w, NDA_LLADDR, neigh->mac, sizeof(neigh->mac));
+	end(w);
+}
+
+static void write_neighs(
+	struct writer *w, const struct ifaces_view *view, const u8 *payload, size_t len)
+{
+	struct ndmsg info = {0};
+
+	memcpy(&info, payload, MIN(len, sizeof(info)));
+	for (u32 i = 0; i < view->neighs; i++)
+		if (!info.ndm_ifindex || (u32)info.ndm_ifindex == view->neigh[i].ifindex)
+			write_neigh(w, &view->neigh[i]);
+}
+
 /* --- requests --- */
 
 bool ifaces_message_answers(u16 type)
@@ -443,6 +477,8 @@ size_t ifaces_message_answer(const struct ifaces_view *view, const struct nlmsgh
 		write_addrs(&w, view, payload, len);
 	if (type == RTM_GETROUTE && v4)
 		write_routes(&w, view, payload, len);
+	if (type == RTM_GETNEIGH && v4)
+		write_neighs(&w, view, payload, len);
 	write_done(&w);
 	return w.used;
 }

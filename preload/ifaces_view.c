@@ -8,6 +8,7 @@
 #include "preload/guard.h"
 #include "preload/host.h"
 #include "preload/ifaces_internal.h"
+#include "stack/neigh.h"
 
 #define ETHERNET_MTU 1500
 #define LOOPBACK_MTU 65535
@@ -84,9 +85,29 @@ void ifaces_view_from_config(struct ifaces_view *view, const struct config *conf
 		add_route(view, &any, 0, &config->gateway.item[i].addr);
 }
 
+/* Under the lock. */
+static void copy_neighs(struct ifaces_view *view, struct stack *s)
+{
+	u32 touched = slab_touched(s, SLAB_NEIGH);
+
+	view->neighs = 0;
+	for (u32 i = 0; i < touched && view->neighs < IFACES_NEIGHS; i++) {
+		const struct neigh *neigh = slab_at(s, SLAB_NEIGH, i);
+		struct ifaces_neigh *out = &view->neigh[view->neighs];
+
+		if (!neigh || neigh->addr.family != FAMILY_INET)
+			continue;
+		out->addr = neigh->addr;
+		out->ifindex = neigh->ifindex;
+		memcpy(out->mac, neigh->mac, sizeof(out->mac));
+		out->state = neigh->state;
+		view->neighs++;
+	}
+}
+
 void ifaces_view_take(struct ifaces_view *view)
 {
-	const struct stack *s;
+	struct stack *s;
 
 	if (!host_up()) {
 		ifaces_view_from_config(view, &config_get()->config);
@@ -97,6 +118,7 @@ void ifaces_view_take(struct ifaces_view *view)
 	memcpy(view->netif, s->netif, sizeof(view->netif));
 	memcpy(view->route, s->route, sizeof(view->route));
 	view->routes = MIN(s->route_count, (u32)STACK_ROUTES);
+	copy_neighs(view, s);
 	host_leave();
 	guard_leave(false);
 }

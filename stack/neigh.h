@@ -1,4 +1,4 @@
-/* Private to neigh.c, arp.c and wheel.c: a neighbour and its states. */
+/* Private to neigh.c, arp.c and wheel.c, and read by preload/ifaces_view.c: a neighbour and its states. */
 #ifndef STACK_NEIGH_H
 #define STACK_NEIGH_H
 
