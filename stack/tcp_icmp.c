@@ -41,7 +41,8 @@ static void tcp_icmp_sock(struct stack *s, struct sock *sk, struct tcp *t, u32 s
 		return;
 	}
 	sk->soft_error = e->error; /* MUST-47, SHLD-25 */
-	if (t->state == TCP_SYN_SENT && e->fatal)
+	/* A parameter problem is a hint as well (MUST-56). */
+	if (t->state == TCP_SYN_SENT && e->fatal && !(e->family == FAMILY_INET && e->type != ICMP4_UNREACHABLE))
 		tcp_done(s, sk, t, e->error);
 }
 

@@ -318,7 +318,7 @@ static bool tcp_output_lost(struct stack *s, struct sock *sk, struct tcp *t, u32
 /* May a segment shorter than a full one, the last that is queued, go now? */
 static bool tcp_nagle_allows(const struct tcp *t)
 {
-	if (t->flags & (TCPF_FIN | TCPF_PUSH_ALL))
+	if (t->flags & (TCPF_FIN | TCPF_PUSH_ALL | TCPF_URG_OUT))
 		return true;
 	if (t->flags & (TCPF_CORK | TCPF_MORE))
 		return false;

@@ -185,7 +185,7 @@ static void inject_tcp(struct wire *w)
 	p->window = 65535;
 	p->sport = w->flow.peer_port;
 	p->dport = w->flow.our_port;
-	payload_pattern(p, start - 1, end - 1);
+	payload_pattern(p, start - !(p->flags & 2), end - !(p->flags & 2)); /* the first byte is number 1 */
 	for (u32 i = 3; i < w->words; i++) {
 		const char *key = w->word[i];
 

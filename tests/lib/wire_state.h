@@ -11,6 +11,7 @@
 
 enum { WORDS = 48, SOCKS = 64, FLOWS = 64, QUEUE = 4096, FRAME_MAX_BYTES = 70000 };
 
+#define WIRE_ANY INT64_MAX /* `= *`: some of it */
 #define OUR_ADDR  0x0a000002u /* 10.0.0.2 */
 #define PEER_ADDR 0x0a000001u /* 10.0.0.1 */
 

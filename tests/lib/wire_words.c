@@ -28,6 +28,8 @@ static const struct {
 
 static s64 result_word(struct wire *w, const char *text)
 {
+	if (strcmp(text, "*") == 0)
+		return WIRE_ANY;
 	for (u32 i = 0; i < ARRAY_LEN(errnos); i++) {
 		if (strcmp(text + (*text == '-'), errnos[i].name) == 0)
 			return *text == '-' ? -errnos[i].value : errnos[i].value;
