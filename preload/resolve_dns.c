@@ -11,6 +11,7 @@
 #include <ares.h>
 #include <netinet/in.h>
 #include <poll.h>
+#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -216,15 +217,20 @@ static void run(ares_channel channel)
 static int ask_all(struct exchange *exchange, const u8 *query, int len)
 {
 	ares_channel channel;
-	int error = open_channel(&channel, exchange);
+	int error, state;
 
+	/* A thread cancelled in here would leave the channel and its socket behind. */
+	pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+	error = open_channel(&channel, exchange);
+	exchange->error = error ? error : -1;
 	if (error)
-		return error;
-	exchange->error = -1;
+		goto out;
 	ares_send(channel, query, len, finished, exchange);
 	while (exchange->error < 0)
 		run(channel);
 	ares_destroy(channel);
+out:
+	pthread_setcancelstate(state, NULL);
 	return exchange->error;
 }
 
