@@ -185,26 +185,16 @@ static void put_report(struct control_out *out, const struct icmp_error_report *
 	put(out, SOL_IP, IP_RECVERR, &value, sizeof(value));
 }
 
-/* In the kernel's order: time, drops, UDP's own, IP's (udp_recvmsg, ip_cmsg_recv_offset). */
-static void control_dgram(struct control_out *out, const struct call_data *d)
+/* In the kernel's order (ip_cmsg_recv_offset). */
+static void control_ip_meta(struct control_out *out, const struct call_data *d)
 {
 	const struct plan_meta *meta = d->meta;
-	struct endpoint to = {.addr = meta->local};
-	struct in_pktinfo info = {.ipi_ifindex = (int)meta->ifindex};
-	int gso = (int)meta->gso_size;
+	struct endpoint to = {.addr = meta->local, .port = (u16)meta->local_port};
+	struct sockaddr_in name = name_of(&to);
+	struct in_pktinfo info = {.ipi_ifindex = (int)meta->ifindex, .ipi_addr = name.sin_addr};
 	u8 tos = (u8)meta->tos;
 
-	put_time(out, d->options, meta->time_ns);
-	if (meta->msg_flags & MSG_ERRQUEUE) {
-		put_report(out, &meta->report);
-		return;
-	}
-	if (d->options & OPT_RXQ_OVFL && meta->dropped)
-		put(out, SOL_SOCKET, SO_RXQ_OVFL, &meta->dropped, sizeof(meta->dropped));
-	if (d->options & OPT_UDP_GRO && gso)
-		put(out, SOL_UDP, UDP_GRO, &gso, sizeof(gso));
 	if (d->options & OPT_PKTINFO) {
-		info.ipi_addr = name_of(&to).sin_addr;
 		to.addr = meta->spec;
 		info.ipi_spec_dst = name_of(&to).sin_addr;
 		put(out, SOL_IP, IP_PKTINFO, &info, sizeof(info));
@@ -213,6 +203,28 @@ static void control_dgram(struct control_out *out, const struct call_data *d)
 		put(out, SOL_IP, IP_TTL, &meta->ttl, sizeof(meta->ttl));
 	if (d->options & OPT_RECVTOS && meta->tos >= 0)
 		put(out, SOL_IP, IP_TOS, &tos, sizeof(tos));
+	if (d->options & OPT_RECVORIGDSTADDR)
+		put(out, SOL_IP, IP_ORIGDSTADDR, &name, sizeof(name));
+}
+
+/* In the kernel's order: time, drops, UDP's own, IP's (udp_recvmsg, ip_cmsg_recv_offset). */
+static void control_dgram(struct control_out *out, const struct call_data *d)
+{
+	const struct plan_meta *meta = d->meta;
+	int gso = (int)meta->gso_size;
+
+	put_time(out, d->options, meta->time_ns);
+	if (meta->msg_flags & MSG_ERRQUEUE) {
+		if (meta->report.origin == SO_EE_ORIGIN_ICMP)
+			control_ip_meta(out, d);
+		put_report(out, &meta->report);
+		return;
+	}
+	if (d->options & OPT_RXQ_OVFL && meta->dropped)
+		put(out, SOL_SOCKET, SO_RXQ_OVFL, &meta->dropped, sizeof(meta->dropped));
+	if (d->options & OPT_UDP_GRO && gso)
+		put(out, SOL_UDP, UDP_GRO, &gso, sizeof(gso));
+	control_ip_meta(out, d);
 }
 
 /* Under TCP_INQ: how much is left to read. */

@@ -159,9 +159,8 @@ static int change_source(struct stack *s, struct sock *sk, const struct request 
 	m = find(s, sk, &r->group, ifindex);
 	if (!m)
 		return -EINVAL;
-	/* The mode may change only while there is no source. */
 	if (m->include != include) {
-		if (m->sources)
+		if (m->filtered)
 			return -EINVAL;
 		m->include = include;
 	}
@@ -173,6 +172,7 @@ static int change_source(struct stack *s, struct sock *sk, const struct request 
 	if (m->sources == MEMBERSHIP_SOURCES)
 		return -ENOBUFS;
 	m->source[m->sources++] = r->source;
+	m->filtered = true;
 	return 0;
 }
 
@@ -297,6 +297,7 @@ static int set_filter(struct stack *s, struct sock *sk, const u8 *val, u32 len)
 		return -EINVAL;
 	m->include = mode == 1;
 	m->sources = (u8)count;
+	m->filtered = count != 0;
 	for (u32 i = 0; i < count; i++)
 		m->source[i] = read_addr(val + 16 + 4 * i);
 	return 0;

@@ -168,6 +168,7 @@ struct membership {
 	u32 ifindex;
 	u8 include;      /* sources: those listed only; else all but those listed */
 	u8 sources;
+	u8 filtered;     /* has had a source: the mode is fixed from then on, as on Linux */
 	struct addr source[MEMBERSHIP_SOURCES];
 };
 
@@ -207,6 +208,7 @@ struct plan {
 		struct addr local;  /* IP_PKTINFO: ipi_addr, the header's destination */
 		struct addr spec;   /* ipi_spec_dst: our address; sending: the source, family FAMILY_NONE: not given */
 		u32 ifindex;
+		u32 local_port;     /* of the header's destination, for IP_RECVORIGDSTADDR */
 		int tos, ttl;       /* -1: not given */
 		u32 gso_size;       /* UDP_SEGMENT, UDP_GRO */
 		u64 time_ns;        /* realtime */

@@ -2,7 +2,8 @@
  * The error queue (IP_RECVERR): errors about packets sent, with what they quote, read by MSG_ERRQUEUE.
  *
  * An entry is a packet whose view is the quoted payload; its other fields hold the report: `to` where the packet in question
- * went, `from` who complains, `seq` ee_info, and `mark` ee_errno, ee_origin, ee_type and ee_code, a byte each.
+ * went, `from` who complains, `seq` ee_info, and `mark` ee_errno, ee_origin, ee_type and ee_code, a byte each. The head room
+ * begins with the address of ours that the packet came from.
  */
 #include "stack/linux.h"
 #include "stack/sock_proto.h"
@@ -41,6 +42,7 @@ void sock_queue_error(struct stack *s, struct sock *sk, struct pkt *about,
 		return;
 	if (len)
 		memcpy(pkt_put(p, len), pkt_peek(about, 0, len), len);
+	memset(p->data, 0, sizeof(struct addr));
 	p->to = *dst;
 	p->from = report->offender;
 	p->seq = report->info;
@@ -50,6 +52,7 @@ void sock_queue_error(struct stack *s, struct sock *sk, struct pkt *about,
 		p->ttl = about->ttl;
 		p->tos = about->tos;
 		p->ifindex = about->ifindex;
+		memcpy(p->data, &about->to.addr, sizeof(about->to.addr));
 	}
 	sk->rx_charged += pkt_truesize(p);
 	pktq_push(s, &sk->errq, r);
@@ -76,17 +79,19 @@ s64 sock_errqueue_take(struct stack *s, struct sock *sk, struct plan *plan, u64 
 {
 	ref r = pktq_pop(s, &sk->errq);
 	struct pkt *p = r ? pkt_get(s, r) : NULL;
+	struct addr local;
 	u32 take;
 
 	if (!p)
 		return -EAGAIN;
+	memcpy(&local, p->data, sizeof(local));
 	take = (u32)MIN(len, (u64)pkt_len(p));
 	sock_plan_begin(s, sk, plan, PLAN_RECV);
 	plan->full_len = pkt_len(p);
 	plan->from = plan->to = p->to;
 	plan->meta = (struct plan_meta){
-		.local = p->to.addr,
-		.spec = p->to.addr,
+		.local = local,
+		.spec = local,
 		.ifindex = p->ifindex,
 		.tos = p->tos,
 		.ttl = p->ttl,

@@ -111,6 +111,14 @@ static struct addr spec_dst(struct stack *s, const struct pkt *p)
 	return ip_route(s, &p->from.addr, 0, &path) == 0 ? path.source : addr_v4(0);
 }
 
+/* Packets between our own addresses are reported as of the interface that has the address (ipv4_pktinfo_prepare). */
+static u32 pktinfo_ifindex(struct stack *s, const struct pkt *p)
+{
+	u32 owner = p->ifindex == NETIF_LOOPBACK ? mcast_ifindex_of(s, &p->to.addr) : 0;
+
+	return owner ? owner : p->ifindex;
+}
+
 static void fill_meta(struct stack *s, const struct sock *sk, const struct pkt *p, struct plan *plan, u32 take)
 {
 	plan->from = p->from;
@@ -119,7 +127,8 @@ static void fill_meta(struct stack *s, const struct sock *sk, const struct pkt *
 	plan->meta = (struct plan_meta){
 		.local = p->to.addr,
 		.spec = spec_dst(s, p),
-		.ifindex = p->ifindex,
+		.ifindex = pktinfo_ifindex(s, p),
+		.local_port = p->to.port,
 		.tos = p->tos,
 		.ttl = p->ttl,
 		.gso_size = sk->options & OPT_UDP_GRO && p->offload.gso_type == OFFLOAD_GSO_UDP_L4 ? p->offload.gso_size : 0,

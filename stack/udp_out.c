@@ -111,6 +111,7 @@ static int check_size(struct stack *s, struct sock *sk, const struct udp_route *
 	u32 headers = IP_HEADER + sk->ip_options_len + UDP_HEADER;
 	struct icmp_error_report report = {
 		.error = EMSGSIZE, .origin = LX_EE_ORIGIN_LOCAL, .info = r->mtu};
+	struct endpoint to = {.addr = r->to.addr, .port = sk->conn.remote.port};
 
 	if (len > IP_MAX - headers)
 		return -EMSGSIZE;
@@ -122,7 +123,7 @@ static int check_size(struct stack *s, struct sock *sk, const struct udp_route *
 		return 0;
 	}
 	if (len + headers > r->mtu && may_not_fragment(sk)) {
-		sock_queue_error(s, sk, NULL, &report, &r->to);
+		sock_queue_error(s, sk, NULL, &report, &to);
 		return -EMSGSIZE;
 	}
 	return 0;
