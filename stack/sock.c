@@ -201,7 +201,9 @@ void sock_unbind(struct stack *s, struct sock *sk)
 		sk->conn.local.addr = addr_v4(0);
 	if (!(sk->flags & SOCK_BOUND_PORT)) {
 		port_detach(s, &sk->conn);
-		sk->conn.local.port = 0;
+		/* Linux goes on showing the port of a TCP socket, though it holds it no more. */
+		if (sk->conn.proto != PROTO_TCP)
+			sk->conn.local.port = 0;
 	}
 }
 

@@ -139,6 +139,7 @@ bool tcp_recovery_rescue(struct stack *s, struct tcp *t, u32 *seq, u32 *end);   
 
 /* --- tcp_receive.c --- */
 void tcp_receive(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_segment *seg);
+void tcp_consume(struct stack *s, struct sock *sk, struct tcp *t, u32 n); /* takes bytes off the receive queue */
 void tcp_urgent(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg);
 u32 tcp_rcv_window(const struct tcp *t); /* what is left of the window advertised */
 void tcp_sack_blocks(struct stack *s, struct tcp *t, struct tcp_options *opt);

@@ -217,8 +217,7 @@ s64 tcp_send_commit(struct stack *s, struct sock *sk, struct plan *plan, u32 cop
 
 /* --- receiving --- */
 
-/* Takes n bytes off the receive queue. */
-static void tcp_consume(struct stack *s, struct sock *sk, struct tcp *t, u32 n)
+void tcp_consume(struct stack *s, struct sock *sk, struct tcp *t, u32 n)
 {
 	t->copied_seq += n;
 	if (t->urg_state != TCP_URG_NONE && seq_gt(t->copied_seq, t->urg_seq))

@@ -325,6 +325,10 @@ void tcp_urgent(struct stack *s, struct sock *sk, struct tcp *t, const struct tc
 
 	if (seg->flags & TH_URG && seq_geq(at, t->copied_seq) && seq_geq(at, t->rcv_nxt) &&
 		(t->urg_state == TCP_URG_NONE || seq_gt(at, t->urg_seq))) {
+		/* An older urgent byte that is next in line is not read in line any more (Linux's tcp_check_urg). */
+		if (t->urg_state == TCP_URG_VALID && t->urg_seq == t->copied_seq && t->copied_seq != t->rcv_nxt &&
+			!(sk->options & OPT_OOBINLINE) && !sk->reader)
+			tcp_consume(s, sk, t, 1);
 		t->urg_state = TCP_URG_NOT_YET;
 		t->urg_seq = at;
 	}

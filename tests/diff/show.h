@@ -70,7 +70,7 @@ static inline void show_result(const char *what, long ret)
 /* Lets what is on its way arrive. */
 static inline void settle(void)
 {
-	struct timespec t = {.tv_nsec = 30000000};
+	struct timespec t = {.tv_nsec = 60000000}; /* longer than a delayed acknowledgement */
 
 	nanosleep(&t, NULL);
 }
