@@ -4,13 +4,39 @@
 #include "preload/call.h"
 
 #include <asm/ioctls.h>
+#include <linux/filter.h>
 #include <linux/sockios.h>
 #include <net/if.h>
+#include <netinet/in.h>
 #include <sys/ioctl.h>
 
 #include "preload/ifaces.h"
 #include "preload/libc.h"
 #include "preload/raw.h"
+
+/* SO_ATTACH_FILTER: the value names the program's instructions, which the engine wants themselves. */
+static s64 attach_filter(ref sk, const void *val, socklen_t len)
+{
+	u8 program[512 * sizeof(struct sock_filter)];
+	struct sock_fprog fprog;
+	u32 size;
+	s64 ret;
+
+	if (len != sizeof(fprog))
+		return -EINVAL;
+	if (guard_copy(&fprog, val, sizeof(fprog)) < 0)
+		return -EFAULT;
+	size = (u32)(fprog.len * sizeof(struct sock_filter));
+	if (!fprog.len || size > sizeof(program))
+		return fprog.len ? -ENOMEM : -EINVAL;
+	if (guard_copy(program, fprog.filter, size) < 0)
+		return -EFAULT;
+	guard_enter();
+	ret = sock_setopt(host_enter(), sk, SOL_SOCKET, SO_ATTACH_FILTER, program, size);
+	host_leave();
+	guard_leave(false);
+	return ret;
+}
 
 s64 call_setsockopt(int fd, ref sk, int level, int opt, const void *val, socklen_t len)
 {
@@ -22,6 +48,8 @@ s64 call_setsockopt(int fd, ref sk, int level, int opt, const void *val, socklen
 		return -EINVAL;
 	if (!call_checked(fd, sk))
 		return CALL_NOT_OURS;
+	if (level == SOL_SOCKET && opt == SO_ATTACH_FILTER)
+		return attach_filter(sk, val, len);
 	/* Linux reads an int where an int is meant, whatever length is given. */
 	if (guard_copy(copy, val, size) < 0 &&
 		(size <= sizeof(int) || guard_copy(copy, val, size = sizeof(int)) < 0))
@@ -43,9 +71,11 @@ s64 call_getsockopt(int fd, ref sk, int level, int opt, void *val, socklen_t *le
 	(void)fd;
 	if (guard_copy(&room, len, sizeof(room)) < 0)
 		return -EFAULT;
-	if ((int)room < 0)
-		return -EINVAL;
-	size = MIN(room, (socklen_t)sizeof(copy));
+	/* A negative size is the engine's to refuse: what Linux says depends on the level. */
+	size = (int)room < 0 ? room : MIN(room, (socklen_t)sizeof(copy));
+	/* The one option whose question stands in the answer's place: the group whose filter is wanted. */
+	if (level == SOL_IP && opt == IP_MSFILTER && (int)room > 0 && guard_copy(copy, val, size) < 0)
+		return -EFAULT;
 	guard_enter();
 	ret = sock_getopt(host_enter(), sk, level, opt, copy, &size);
 	host_leave();

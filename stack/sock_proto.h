@@ -184,6 +184,7 @@ enum sock_stored {
 	STORED_RECVERR_RFC4884,
 	STORED_NO_CHECK6_TX,
 	STORED_NO_CHECK6_RX,
+	STORED_THIN_LINEAR,
 };
 
 static inline bool sock_stored(const struct sock *sk, enum sock_stored bit)

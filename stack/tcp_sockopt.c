@@ -100,10 +100,11 @@ static int tcp_set_quickack(struct stack *s, struct sock *sk, struct tcp *t, int
 	}
 	t->flags &= ~(u32)TCPF_PINGPONG;
 	t->quick = TCP_QUICK_ACKS;
-	if (tcp_synchronized(t) && t->flags & TCPF_ACK_DELAYED)
+	if (tcp_synchronized(t) && t->flags & TCPF_ACK_DELAYED) {
 		tcp_send_ack(s, sk, t);
-	if (!(value & 1))
-		t->flags |= TCPF_PINGPONG;
+		if (!(value & 1))
+			t->flags |= TCPF_PINGPONG;
+	}
 	return 0;
 }
 
@@ -146,7 +147,7 @@ static int tcp_set_congestion(struct tcp *t, const void *val, u32 len)
 }
 
 /* What is answered with an errno, and what has no effect here as it has none on Linux with a modern peer. */
-static int tcp_set_other(int name, int value)
+static int tcp_set_other(const struct stack *s, struct sock *sk, int name, int value)
 {
 	switch (name) {
 	case LX_TCP_REPAIR:
@@ -157,11 +158,21 @@ static int tcp_set_other(int name, int value)
 	case LX_TCP_TIMESTAMP:
 		return -EPERM;
 	case LX_TCP_FASTOPEN:
+		/* The length of a queue that stays empty, as with Linux's default tcp_fastopen, which serves no cookies. */
+		if (value < 0 || (sk->state != SOCK_CLOSED && sk->state != SOCK_LISTENING))
+			return -EINVAL;
+		sk->fastopen_qlen = MIN((u32)value, s->tunables.somaxconn);
+		return 0;
 	case LX_TCP_FASTOPEN_CONNECT:
-	case LX_TCP_FASTOPEN_KEY:
 	case LX_TCP_FASTOPEN_NO_COOKIE:
+		return value < 0 || value > 1 ? -EINVAL : -EOPNOTSUPP;
+	case LX_TCP_FASTOPEN_KEY:
 		return -EOPNOTSUPP;
 	case LX_TCP_THIN_LINEAR_TIMEOUTS:
+		if (value < 0 || value > 1)
+			return -EINVAL;
+		sk->stored = value ? sk->stored | 1ull << STORED_THIN_LINEAR : sk->stored & ~(1ull << STORED_THIN_LINEAR);
+		return 0;
 	case LX_TCP_THIN_DUPACK:
 		return value < 0 || value > 1 ? -EINVAL : 0;
 	default:
@@ -211,7 +222,7 @@ static int tcp_set_int(struct stack *s, struct sock *sk, struct tcp *t, int name
 		t->flags = value ? t->flags | TCPF_INQ : t->flags & ~(u32)TCPF_INQ;
 		return 0;
 	default:
-		return tcp_set_other(name, value);
+		return tcp_set_other(s, sk, name, value);
 	}
 }
 
@@ -320,7 +331,8 @@ static int tcp_get_mss(const struct tcp *t)
 	return t->mss;
 }
 
-static int tcp_get_number(struct stack *s, const struct tcp *t, int name, int *value)
+static int tcp_get_number(
+	struct stack *s, const struct sock *sk, const struct tcp *t, int name, int *value)
 {
 	const struct stack_tunables *u = &s->tunables;
 
@@ -371,14 +383,17 @@ static int tcp_get_number(struct stack *s, const struct tcp *t, int name, int *v
 		*value = (int)tcp_clock(s, t->ts_offset);
 		return 0;
 	case LX_TCP_FASTOPEN:
+		*value = (int)sk->fastopen_qlen;
+		return 0;
+	case LX_TCP_THIN_LINEAR_TIMEOUTS:
+		*value = sock_stored(sk, STORED_THIN_LINEAR);
+		return 0;
 	case LX_TCP_FASTOPEN_CONNECT:
 	case LX_TCP_FASTOPEN_NO_COOKIE:
-	case LX_TCP_THIN_LINEAR_TIMEOUTS:
 	case LX_TCP_THIN_DUPACK:
+	case LX_TCP_REPAIR:
 		*value = 0;
 		return 0;
-	case LX_TCP_REPAIR:
-		return -EPERM;
 	default:
 		return -ENOPROTOOPT;
 	}
@@ -404,7 +419,7 @@ int tcp_getopt(struct stack *s, struct sock *sk, int name, void *val, u32 *len)
 		*len = 0;
 		return 0;
 	default:
-		ret = tcp_get_number(s, t, name, &value);
+		ret = tcp_get_number(s, sk, t, name, &value);
 		return ret < 0 ? ret : sock_opt_int(val, len, value);
 	}
 }

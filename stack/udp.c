@@ -161,7 +161,7 @@ static s64 udp_recv_take(struct stack *s, struct sock *sk, struct plan *plan, u6
 	sk->stamp_ns = p->time_ns;
 	if (plan->flags & LX_MSG_PEEK)
 		return take;
-	sk->rx_charged -= pkt_truesize(p);
+	sk->rx_charged -= udp_charge(p);
 	pktq_pop(s, &sk->rxq);
 	pkt_release(s, r);
 	return take;

@@ -62,7 +62,7 @@ static void enqueue(struct stack *s, struct sock *sk, ref pkt)
 	pkt = pkt_compact(s, pkt);
 	p = pkt_get(s, pkt);
 	p->mark = sk->rx_dropped; /* SO_RXQ_OVFL reports what had been lost by then */
-	sk->rx_charged += pkt_truesize(p);
+	sk->rx_charged += udp_charge(p);
 	pktq_push(s, &sk->rxq, pkt);
 	counter_inc(s, counter_udp_in);
 	sock_raise(s, sk, EV_IN);
