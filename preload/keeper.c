@@ -490,6 +490,16 @@ static void keeper_grow(struct host *host)
 	host_leave();
 }
 
+/* Somebody has connected and is about to become a member, or to ask for something else. */
+static bool keeper_asked(void)
+{
+	for (u32 i = 0; i < WATCHES; i++) {
+		if (keeper.watch[i].kind == WATCH_CONNECTION && keeper.watch[i].member == HOST_MEMBERS)
+			return true;
+	}
+	return false;
+}
+
 /* Nothing is left that needs a keeper. */
 static bool keeper_done(const struct host *host)
 {
@@ -497,7 +507,7 @@ static bool keeper_done(const struct host *host)
 
 	if (keeper.end || host->down)
 		return true;
-	if (member_count(host))
+	if (member_count(host) || keeper_asked())
 		return false;
 	if (keeper.soon)
 		return !s->tcp_orphans && !stack_tx_pending(s);
