@@ -85,9 +85,10 @@ void host_wake(u32 index)
 	struct slot *slot = slot_at(index);
 
 	__atomic_add_fetch(&slot->woken, 1, __ATOMIC_SEQ_CST);
-	if (!__atomic_load_n(&slot->sleeping, __ATOMIC_SEQ_CST) || slot->owed)
+	if (!__atomic_load_n(&slot->sleeping, __ATOMIC_SEQ_CST) ||
+		__atomic_load_n(&slot->owed, __ATOMIC_SEQ_CST))
 		return;
-	slot->owed = 1;
+	__atomic_store_n(&slot->owed, 1, __ATOMIC_SEQ_CST);
 	if (host->owed_count < ARRAY_LEN(host->owed))
 		host->owed[host->owed_count] = index;
 	host->owed_count++;

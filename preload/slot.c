@@ -68,9 +68,9 @@ void slot_drop(struct stack *s, struct slot *slot)
 		&host_local.host->sleeping[index / 64], ~(1ull << index % 64), __ATOMIC_RELAXED);
 	if (slot->bell)
 		bell_release(host_local.host, slot->bell - 1);
-	slot->bell = 0;
-	slot->sleeping = 0;
-	slot->owed = 0;
+	__atomic_store_n(&slot->bell, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->sleeping, 0, __ATOMIC_RELAXED);
+	__atomic_store_n(&slot->owed, 0, __ATOMIC_RELAXED);
 	slot->pid = 0;
 	__atomic_store_n(&slot->tid, 0, __ATOMIC_RELEASE);
 	host_local.host->slot_hint = MIN(host_local.host->slot_hint, index);
