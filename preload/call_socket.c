@@ -24,11 +24,13 @@ static const struct config *config(void)
 	return &config_get()->config;
 }
 
-/* A placeholder, its inode in *inode. The number, or negative errno. */
-static int placeholder(int type, int flags, u64 *inode)
+/*
+ * A placeholder, its inode in *inode. The number, or negative errno. It is a stream whatever the socket's type: a thread that meets the number
+ * before it stands in the table gets EINVAL from the kernel, where a datagram socket would have it sleep for ever.
+ */
+static int placeholder(int flags, u64 *inode)
 {
-	int kind = type == SOCK_STREAM ? SOCK_STREAM : SOCK_DGRAM;
-	int fd = raw_socket(AF_UNIX, kind | flags, 0);
+	int fd = raw_socket(AF_UNIX, SOCK_STREAM | flags, 0);
 	struct stat st;
 	int ret;
 
@@ -68,7 +70,7 @@ static s64 open_socket(int type, int flags, int protocol)
 	host_leave();
 	if (!sk)
 		return error;
-	fd = placeholder(type, flags, &inode);
+	fd = placeholder(flags, &inode);
 	s = host_enter();
 	if (fd >= 0)
 		take_hold(s, sk, flags, inode);
@@ -392,7 +394,7 @@ static s64 accept_once(struct call *c, struct accepted *a, int flags)
 		if (ret != -EAGAIN)
 			return ret;
 		if (ready && a->fd < 0) {
-			a->fd = placeholder(SOCK_STREAM, flags, &a->inode);
+			a->fd = placeholder(flags, &a->inode);
 			ret = a->fd < 0 ? a->fd : 0;
 		} else {
 			ret = call_block(c, EV_IN, 0);
