@@ -88,11 +88,11 @@ ssize_t ifaces_netlink_send(int fd, const struct msghdr *msg, int flags)
 
 static bool is_refusal(const struct refusal *r, ssize_t len)
 {
-	u16 type = r->body.msg.nlmsg_type;
-
-	return len >= (ssize_t)(sizeof(r->header) + sizeof(r->body)) &&
-	       r->header.nlmsg_type == NLMSG_ERROR && r->body.error && type > MARK &&
-	       ifaces_message_answers((u16)(type - MARK));
+	if (len < (ssize_t)(sizeof(r->header) + sizeof(r->body)) ||
+		r->header.nlmsg_type != NLMSG_ERROR || !r->body.error ||
+		r->body.msg.nlmsg_type < MARK)
+		return false;
+	return ifaces_message_answers((u16)(r->body.msg.nlmsg_type - MARK));
 }
 
 static ssize_t scatter(const struct msghdr *msg, const u8 *data, size_t len)

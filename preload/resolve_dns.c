@@ -158,28 +158,44 @@ static int open_channel(ares_channel *channel, struct exchange *exchange)
 	return 0;
 }
 
+static int from_status(int status)
+{
+	switch (status) {
+	case ARES_SUCCESS:
+		return 0;
+	case ARES_ENOMEM:
+		return ENOMEM;
+	case ARES_ETIMEOUT:
+		return ETIMEDOUT;
+	case ARES_EBADQUERY:
+		return EINVAL;
+	default:
+		return ECONNREFUSED;
+	}
+}
+
 static void finished(void *arg, int status, int timeouts, unsigned char *data, int len)
 {
 	struct exchange *exchange = arg;
+	struct resolve_answer *answer = exchange->answer;
 
 	(void)timeouts;
 	if (status == ARES_EDESTRUCTION)
 		return;
-	if (status == ARES_ENOMEM)
-		exchange->error = ENOMEM;
-	else if (status == ARES_ETIMEOUT)
-		exchange->error = ETIMEDOUT;
-	else if (status == ARES_EBADQUERY)
-		exchange->error = EINVAL;
-	else if (!data || len < NS_HFIXEDSZ)
+	exchange->error = from_status(status);
+	if (exchange->error)
+		return;
+	if (!data || len < NS_HFIXEDSZ) {
 		exchange->error = ECONNREFUSED;
-	else if (!(exchange->answer->data = malloc((size_t)len)))
-		exchange->error = ENOMEM;
-	else {
-		memcpy(exchange->answer->data, data, (size_t)len);
-		exchange->answer->len = len;
-		exchange->error = 0;
+		return;
 	}
+	answer->data = malloc((size_t)len);
+	if (!answer->data) {
+		exchange->error = ENOMEM;
+		return;
+	}
+	memcpy(answer->data, data, (size_t)len);
+	answer->len = len;
 }
 
 /* One wait for the channel's sockets or its next time-out. */
