@@ -11,6 +11,7 @@
 #include <pthread.h>
 #include <stdio.h>
 
+#include "preload/fdtable.h"
 #include "preload/guard.h"
 #include "preload/wait.h"
 
@@ -260,6 +261,7 @@ void host_forked(void)
 	}
 	fork_member = 0;
 	lock_forked();
+	fdtable_forked();
 	host_local.epoch++;
 	host_local.pid = (u32)raw_getpid();
 	if (!number)

@@ -1,9 +1,11 @@
 /* Descriptors and files: duplicates, ranges, what a socket answers to file calls, sendfile and splice, stdio, syscall(2). */
 #include "tests/diff/calls.h"
 
+#include <spawn.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <sys/wait.h>
 
 static void file_calls(void)
 {
@@ -248,6 +250,35 @@ static void passed(void)
 	close(pair[1]);
 }
 
+/* What a child does with its numbers is its own affair, however it was made. */
+static void children(void)
+{
+	char *const command[] = {(char *)"true", NULL};
+	int fd = tcp_to('e'), status;
+	pid_t pid;
+
+	pid = vfork();
+	if (pid == 0) {
+		close(fd);
+		dup2(0, fd);
+		_exit(3);
+	}
+	SHOW(waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 3);
+	SHOW(echoes(fd));
+	pid = fork();
+	if (pid == 0) {
+		close_range(3, ~0u, 0);
+		_exit(4);
+	}
+	SHOW(waitpid(pid, &status, 0) == pid && WEXITSTATUS(status) == 4);
+	SHOW(echoes(fd));
+	SHOW(posix_spawnp(&pid, "true", NULL, NULL, command, NULL));
+	SHOW(waitpid(pid, &status, 0) == pid && status == 0);
+	SHOW(system("true"));
+	SHOW(echoes(fd));
+	close(fd);
+}
+
 int main(int argc, char **argv)
 {
 	begin(argc, argv);
@@ -258,5 +289,6 @@ int main(int argc, char **argv)
 	streams();
 	by_number();
 	passed();
+	children();
 	return 0;
 }
