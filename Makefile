@@ -96,8 +96,8 @@ check-build: deps
 	$(MAKE) -j$(jobs) all tests CC=clang BUILD=$(BUILD)/clang
 	$(MAKE) -j$(jobs) engine-tests SAN=address,undefined BUILD=$(BUILD)/san
 
-# The files without an extension in these folders are the scripts that run; *.sh are libraries.
-scripts = $(filter-out %.sh %.c %.h %.md %.txt %.py,$(wildcard tests/$(1)/*))
+# The executables without an extension in these folders are the scripts that run; *.sh are libraries.
+scripts = $(shell find tests/$(1) -maxdepth 1 -type f -executable ! -name "*.*" | sort)
 check_programs = rules=tests/check_bans rules=tests/check_repo \
 	$(foreach bin,$(unit_bin) $(engine_bin),$(word 2,$(subst /, ,$(bin:$(BUILD)/%=%)))=$(bin:$(BUILD)/%=$(BUILD)/san/%)) \
 	$(addprefix diff=,$(call scripts,diff)) $(addprefix e2e=,$(call scripts,e2e)) \
