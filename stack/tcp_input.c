@@ -68,12 +68,23 @@ static bool tcp_parse(struct stack *s, struct pkt *p, struct tcp_segment *seg)
 	return true;
 }
 
+/* IP_MINTTL (RFC 5082): segments that come from too far away are ignored. */
+static bool tcp_ttl_too_low(struct stack *s, const struct sock *sk, const struct tcp_segment *seg)
+{
+	if (seg->p->ttl >= sk->min_ttl)
+		return false;
+	counter_inc(s, counter_tcp_min_ttl);
+	return true;
+}
+
 /* No connection has the tuple: a listener, or nobody. */
 static void tcp_input_unconnected(struct stack *s, struct tcp_segment *seg)
 {
 	ref r = sock_lookup(s, PROTO_TCP, &seg->p->to, &seg->p->from, seg->p->ifindex);
 	struct sock *sk = sock_get(s, r);
 
+	if (sk && tcp_ttl_too_low(s, sk, seg))
+		return;
 	if (sk && sk->state == SOCK_LISTENING) {
 		tcp_listen_input(s, sk, seg);
 		return;
@@ -93,6 +104,8 @@ static void tcp_dispatch(struct stack *s, struct tcp_segment *seg)
 	case SLAB_SOCK:
 		sk = sock_get(s, r);
 		t = sk ? tcp_of(s, sk) : NULL;
+		if (sk && tcp_ttl_too_low(s, sk, seg))
+			return;
 		if (t && t->state != TCP_CLOSED) {
 			tcp_segment_arrives(s, sk, t, seg);
 			return;

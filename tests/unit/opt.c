@@ -2,6 +2,7 @@
 #include <check.h>
 #include <string.h>
 
+#include "stack/checksum.h"
 #include "stack/linux.h"
 #include "tests/lib/check_lines.h"
 #include "tests/lib/net_lib.h"
@@ -177,6 +178,30 @@ START_TEST(opt_ip_options_checked)
 }
 END_TEST
 
+/* A SYN from the peer with a TTL, and whether it is answered. */
+static bool syn_answered(u8 ttl)
+{
+	u8 frame[NET_FRAME_MAX], syn[20] = {0x11, 0x11, 0x13, 0x88, [12] = 0x50, [13] = 2, [14] = 0xff};
+	struct addr src = addr_v4(NET_PEER), dst = addr_v4(NET_HOST);
+	u32 n;
+
+	put16(syn + 16, checksum_finish(checksum_add(checksum_pseudo(&src, &dst, PROTO_TCP, 20), syn, 20)));
+	n = net_ip4(frame, &(struct net_ip4){.proto = PROTO_TCP, .ttl = ttl}, syn, sizeof(syn));
+	ck_assert(engine_frame_in(s, frame, n));
+	return engine_frames_drop(s) != 0;
+}
+
+START_TEST(opt_min_ttl)
+{
+	ck_assert_int_eq(sock_lib_bind(s, tcp, 0, 5000), 0);
+	ck_assert_int_eq(sock_listen(s, tcp, 1), 0);
+	ck_assert_int_eq(sock_lib_set(s, tcp, LX_SOL_IP, LX_IP_MINTTL, 255), 0);
+	ck_assert(!syn_answered(254));
+	ck_assert_uint_eq(net_count(s, "tcp_min_ttl"), 1);
+	ck_assert(syn_answered(255));
+}
+END_TEST
+
 /* Attack M12: nothing that was not written comes back, whatever is asked for. */
 START_TEST(opt_no_memory_disclosed)
 {
@@ -219,6 +244,7 @@ static Suite *opt_suite(void)
 	tcase_add_test(t, opt_refusals);
 	tcase_add_test(t, opt_tos_sets_priority);
 	tcase_add_test(t, opt_ip_options_checked);
+	tcase_add_test(t, opt_min_ttl);
 	tcase_add_test(t, opt_no_memory_disclosed);
 	suite_add_tcase(suite, t);
 	return suite;
