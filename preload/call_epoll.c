@@ -7,6 +7,7 @@
  * go on in the stack's way.
  */
 #include <errno.h>
+#include <linux/kcmp.h>
 #include <string.h>
 #include <sys/eventfd.h>
 
@@ -127,6 +128,20 @@ static void kernel_wait_end(int epfd)
 
 static int nest_add(ref outer, ref inner, int inner_fd, const struct epoll_event *e);
 
+/* Numbers that were duplicated from epfd before it had a set name the same set. */
+static void share_set(int epfd, ref set)
+{
+	int fd, limit = fdtable_limit(), pid = raw_getpid();
+	ref other;
+
+	for (fd = 0; fd < limit; fd++) {
+		other = 0;
+		if (fd != epfd && fdtable_find(fd, &other) == FD_EPOLL && !other &&
+			raw_syscall5(SYS_kcmp, pid, pid, KCMP_FILE, fd, epfd) == 0)
+			fdtable_set(fd, FD_EPOLL, set, 0);
+	}
+}
+
 /* The set behind an epoll descriptor, made when it has none yet. 0 with *error. */
 static ref set_of(int epfd, int *error)
 {
@@ -153,6 +168,7 @@ static ref set_of(int epfd, int *error)
 			fdtable_set(epfd, FD_EPOLL, 0, 0);
 		return 0;
 	}
+	share_set(epfd, set);
 	for (i = 0; i < NESTS; i++) {
 		struct nest n = nests[i];
 

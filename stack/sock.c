@@ -444,14 +444,14 @@ s64 sock_recv_take(struct stack *s, ref r, struct plan *plan, u64 len, ref reade
 	return leave64(s, ret);
 }
 
-/* The reader's turn is over: others that found -EBUSY look again. */
-static void release_reader(struct stack *s, struct sock *sk, const struct plan *plan)
+/*
+ * The reader's turn is over. Nothing is raised: what is still queued is no news to an edge-triggered epoll item, and others that found
+ * -EBUSY find EV_IN in the poll mask meanwhile.
+ */
+static void release_reader(struct sock *sk, const struct plan *plan)
 {
-	if (plan->kind != PLAN_RECV || !sk->reader || plan->flags & LX_MSG_PEEK)
-		return;
-	sk->reader = 0;
-	if (sk->rxq.count || sk->flags & SOCK_RCV_SHUT)
-		sock_raise(s, sk, EV_IN);
+	if (plan->kind == PLAN_RECV && !(plan->flags & LX_MSG_PEEK))
+		sk->reader = 0;
 }
 
 s64 sock_recv_commit(struct stack *s, struct plan *plan, u32 copied)
@@ -461,7 +461,7 @@ s64 sock_recv_commit(struct stack *s, struct plan *plan, u32 copied)
 
 	if (sk && plan->kind == PLAN_RECV && !(plan->meta.msg_flags & LX_MSG_ERRQUEUE)) {
 		ret = ops_of(sk)->recv_commit(s, sk, plan, copied);
-		release_reader(s, sk, plan);
+		release_reader(sk, plan);
 	}
 	sock_plan_end(s, plan);
 	stack_run_loopback(s);
@@ -475,7 +475,7 @@ void sock_plan_drop(struct stack *s, struct plan *plan)
 	if (sk && plan->kind == PLAN_SEND)
 		ops_of(sk)->send_drop(s, sk, plan);
 	else if (sk && plan->kind == PLAN_RECV)
-		release_reader(s, sk, plan);
+		release_reader(sk, plan);
 	sock_plan_end(s, plan);
 }
 

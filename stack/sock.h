@@ -269,8 +269,8 @@ s64 sock_send_commit(struct stack *s, struct plan *plan, u32 copied);
 /*
  * Receiving. plan->flags is set by the caller (MSG_PEEK, MSG_TRUNC, MSG_OOB, MSG_ERRQUEUE, ...). Takes at most len bytes (of one datagram).
  * Returns the number of bytes in the spans, 0 with plan->kind PLAN_NONE at the end of the stream (a zero-length datagram has
- * PLAN_RECV), -EAGAIN when there is nothing, -EBUSY when another thread is between its two steps (wait for EV_IN, it is raised when
- * that ends), or a pending error.
+ * PLAN_RECV), -EAGAIN when there is nothing, -EBUSY when another thread is between its two steps (try again), or a
+ * pending error.
  */
 s64 sock_recv_take(struct stack *s, ref sk, struct plan *plan, u64 len, ref reader);
 
