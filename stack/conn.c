@@ -1,19 +1,22 @@
 /*
- * The connection table: whatever has both ends (sockets, handshakes, TIME-WAIT), by protocol and four-tuple.
+ * The connection table: whatever has both ends (sockets, handshakes, TIME-WAIT), by protocol and
+ * four-tuple.
  *
- * The hash is keyed with the host's secret, so that nobody outside can choose tuples that collide (attack J9). UDP sockets may
- * stand in it twice with the same tuple (SO_REUSEADDR); the first found is as good as the other.
+ * The hash is keyed with the host's secret, so that nobody outside can choose tuples that collide
+ * (attack J9). UDP sockets may stand in it twice with the same tuple (SO_REUSEADDR); the first
+ * found is as good as the other.
  */
 #include "stack/bytes.h"
 #include "stack/sock_proto.h"
 
-static u32 conn_hash(
-	const struct stack *s, u8 proto, const struct endpoint *local, const struct endpoint *remote)
+static u32 conn_hash(const struct stack *s, u8 proto, const struct endpoint *local,
+	const struct endpoint *remote)
 {
 	u8 key[37];
 	u32 len = 0;
 
-	/* An IPv4 tuple fits two words of SipHash; the mapped prefix of its addresses says nothing. */
+	/* An IPv4 tuple fits two words of SipHash; the mapped prefix of its addresses says nothing.
+	 */
 	if (local->addr.family == FAMILY_INET) {
 		memcpy(key, local->addr.b + 12, 4);
 		memcpy(key + 4, remote->addr.b + 12, 4);

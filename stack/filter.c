@@ -1,10 +1,12 @@
 /*
- * SO_ATTACH_FILTER: classic BPF programs over received packets (McCanne and Jacobson; Documentation/networking/filter.rst).
+ * SO_ATTACH_FILTER: classic BPF programs over received packets (McCanne and Jacobson;
+ * Documentation/networking/filter.rst).
  *
- * A program is checked once: opcodes, forward jumps inside the program, a return at its end; so a run ends after at
- * most as many steps as it has instructions. Offsets count from the transport header; those from SKF_NET_OFF count from the
- * IP header, and SKF_AD_OFF reaches some metadata. A load beyond the packet drops it, as Linux does. The program lies in a
- * packet buffer, which children of a listener share.
+ * A program is checked once: opcodes, forward jumps inside the program, a return at its end; so a
+ * run ends after at most as many steps as it has instructions. Offsets count from the transport
+ * header; those from SKF_NET_OFF count from the IP header, and SKF_AD_OFF reaches some metadata. A
+ * load beyond the packet drops it, as Linux does. The program lies in a packet buffer, which
+ * children of a listener share.
  */
 #include "stack/bytes.h"
 #include "stack/linux.h"
@@ -15,7 +17,14 @@
 
 /* Opcode fields. */
 enum { CLASS_LD, CLASS_LDX, CLASS_ST, CLASS_STX, CLASS_ALU, CLASS_JMP, CLASS_RET, CLASS_MISC };
-enum { MODE_IMM = 0x00, MODE_ABS = 0x20, MODE_IND = 0x40, MODE_MEM = 0x60, MODE_LEN = 0x80, MODE_MSH = 0xa0 };
+enum {
+	MODE_IMM = 0x00,
+	MODE_ABS = 0x20,
+	MODE_IND = 0x40,
+	MODE_MEM = 0x60,
+	MODE_LEN = 0x80,
+	MODE_MSH = 0xa0
+};
 enum { SIZE_W = 0x00, SIZE_H = 0x08, SIZE_B = 0x10 };
 enum { SOURCE_X = 0x08 };
 enum {
@@ -35,7 +44,7 @@ enum { JMP_JA = 0x00, JMP_JEQ = 0x10, JMP_JGT = 0x20, JMP_JGE = 0x30, JMP_JSET =
 enum { RET_A = 0x10, MISC_TXA = 0x80 };
 
 #define NET_OFF 0xfff00000u /* SKF_NET_OFF */
-#define AD_OFF  0xfffff000u /* SKF_AD_OFF */
+#define AD_OFF	0xfffff000u /* SKF_AD_OFF */
 
 enum { AD_PROTOCOL = 0, AD_PKTTYPE = 4, AD_IFINDEX = 8, AD_MARK = 20, AD_CPU = 36 };
 
@@ -60,11 +69,13 @@ static bool load_ok(const struct insn *i)
 	if ((i->code & 7) == CLASS_LDX) {
 		if (mode == MODE_MSH)
 			return size == SIZE_B;
-		return size == SIZE_W && (mode == MODE_IMM || mode == MODE_LEN || (mode == MODE_MEM && i->k < FILTER_MEM));
+		return size == SIZE_W && (mode == MODE_IMM || mode == MODE_LEN ||
+						 (mode == MODE_MEM && i->k < FILTER_MEM));
 	}
 	if (mode == MODE_ABS || mode == MODE_IND)
 		return size != 0x18;
-	return size == SIZE_W && (mode == MODE_IMM || mode == MODE_LEN || (mode == MODE_MEM && i->k < FILTER_MEM));
+	return size == SIZE_W &&
+	       (mode == MODE_IMM || mode == MODE_LEN || (mode == MODE_MEM && i->k < FILTER_MEM));
 }
 
 static bool alu_ok(const struct insn *i)
@@ -340,7 +351,8 @@ u32 filter_run(struct stack *s, const struct sock *sk, struct pkt *p)
 	if (!program)
 		return pkt_len(p);
 	for (u32 at = 0; at < count && !m.out; at++) {
-		const u8 *bytes = pkt_peek(program, at * (u32)sizeof(struct insn), sizeof(struct insn));
+		const u8 *bytes =
+			pkt_peek(program, at * (u32)sizeof(struct insn), sizeof(struct insn));
 		struct insn i = insn_read(bytes);
 
 		switch (i.code & 7) {

@@ -1,6 +1,6 @@
 /*
- * Multicast groups of sockets: joining and leaving in all of Linux's forms, filters by source, and which socket wants a
- * packet (net/ipv4/igmp.c: ip_mc_join_group, ip_mc_source, ip_mc_sf_allow).
+ * Multicast groups of sockets: joining and leaving in all of Linux's forms, filters by source, and
+ * which socket wants a packet (net/ipv4/igmp.c: ip_mc_join_group, ip_mc_source, ip_mc_sf_allow).
  *
  * No IGMP is spoken: on a TAP the peer sees every frame.
  */
@@ -25,7 +25,8 @@ u32 mcast_ifindex_of(struct stack *s, const struct addr *a)
 		const struct netif *n = netif_get(s, i);
 
 		for (u32 j = 0; n && j < NETIF_ADDRS; j++)
-			if (n->addrs[j].state != NETIF_ADDR_FREE && addr_equal(&n->addrs[j].addr, a))
+			if (n->addrs[j].state != NETIF_ADDR_FREE &&
+				addr_equal(&n->addrs[j].addr, a))
 				return i;
 	}
 	return 0;
@@ -125,7 +126,8 @@ static u32 source_at(const struct membership *m, const struct addr *source)
 	return i;
 }
 
-static int source_remove(struct stack *s, struct sock *sk, struct membership *m, u32 at, bool include)
+static int source_remove(
+	struct stack *s, struct sock *sk, struct membership *m, u32 at, bool include)
 {
 	if (at == m->sources)
 		return -EADDRNOTAVAIL;
@@ -140,7 +142,8 @@ static int source_remove(struct stack *s, struct sock *sk, struct membership *m,
 }
 
 /* Adds or removes one source of a filter (ip_mc_source). */
-static int change_source(struct stack *s, struct sock *sk, const struct request *r, enum source_op op)
+static int change_source(
+	struct stack *s, struct sock *sk, const struct request *r, enum source_op op)
 {
 	bool include = op == SOURCE_JOIN || op == SOURCE_LEAVE;
 	u32 ifindex = interface_of(s, r), at;
@@ -268,7 +271,8 @@ static int set_interface(struct stack *s, struct sock *sk, const u8 *val, u32 le
 	return 0;
 }
 
-/* IP_MSFILTER: group, interface, mode (MCAST_EXCLUDE 0, MCAST_INCLUDE 1), number of sources, sources. */
+/* IP_MSFILTER: group, interface, mode (MCAST_EXCLUDE 0, MCAST_INCLUDE 1), number of sources,
+ * sources. */
 static int set_filter(struct stack *s, struct sock *sk, const u8 *val, u32 len)
 {
 	struct request r = {.source = addr_v4(0)};
@@ -306,7 +310,7 @@ static int set_filter(struct stack *s, struct sock *sk, const u8 *val, u32 len)
 int mcast_setopt(struct stack *s, struct sock *sk, int name, const void *val, u32 len)
 {
 	static const enum source_op ops[] = {
-		[LX_IP_UNBLOCK_SOURCE - LX_IP_UNBLOCK_SOURCE] = SOURCE_UNBLOCK,
+		[0] = SOURCE_UNBLOCK,
 		[LX_IP_BLOCK_SOURCE - LX_IP_UNBLOCK_SOURCE] = SOURCE_BLOCK,
 		[LX_IP_ADD_SOURCE_MEMBERSHIP - LX_IP_UNBLOCK_SOURCE] = SOURCE_JOIN,
 		[LX_IP_DROP_SOURCE_MEMBERSHIP - LX_IP_UNBLOCK_SOURCE] = SOURCE_LEAVE,
@@ -392,7 +396,8 @@ int mcast_getopt(struct stack *s, struct sock *sk, int name, void *val, u32 *len
 	switch (name) {
 	case LX_IP_MULTICAST_IF:
 		return sock_opt_copy(val, len,
-			sk->multicast_src.family == FAMILY_NONE ? any : sk->multicast_src.b + 12, 4);
+			sk->multicast_src.family == FAMILY_NONE ? any : sk->multicast_src.b + 12,
+			4);
 	case LX_IP_MSFILTER:
 		return get_filter(s, sk, val, len);
 	case LX_MCAST_MSFILTER:

@@ -1,8 +1,9 @@
 /*
  * Sockets: making, naming, connecting, closing, and readiness; what is the same for all protocols.
  *
- * Every call finds its socket, checks what Linux checks before the protocol is asked, and calls the protocol's operation
- * (sock_proto.h). The objects that an operation may leave half changed are named in s->touched while it runs.
+ * Every call finds its socket, checks what Linux checks before the protocol is asked, and calls the
+ * protocol's operation (sock_proto.h). The objects that an operation may leave half changed are
+ * named in s->touched while it runs.
  */
 #include "stack/linux.h"
 #include "stack/sock_proto.h"
@@ -142,7 +143,8 @@ static bool may_bind(struct stack *s, const struct sock *sk, const struct addr *
 {
 	if (sk->options & (OPT_FREEBIND | OPT_TRANSPARENT))
 		return true;
-	return addr_is_any(a) || addr_is_multicast(a) || netif_is_local(s, a) || netif_is_broadcast(s, a);
+	return addr_is_any(a) || addr_is_multicast(a) || netif_is_local(s, a) ||
+	       netif_is_broadcast(s, a);
 }
 
 int sock_bind(struct stack *s, ref r, const struct endpoint *local)
@@ -153,7 +155,8 @@ int sock_bind(struct stack *s, ref r, const struct endpoint *local)
 
 	if (!sk)
 		return -EBADF;
-	/* For compatibility with old programs: AF_UNSPEC is taken for AF_INET if the address is the wildcard. */
+	/* For compatibility with old programs: AF_UNSPEC is taken for AF_INET if the address is the
+	 * wildcard. */
 	if (addr.family == FAMILY_NONE && addr_is_any(&addr))
 		addr = addr_v4(0);
 	if (addr.family != sk->family)
@@ -438,7 +441,8 @@ s64 sock_recv_take(struct stack *s, ref r, struct plan *plan, u64 len, ref reade
 	if (sk->reader && sk->reader != reader)
 		return leave64(s, -EBUSY);
 	ret = ops_of(sk)->recv_take(s, sk, plan, len);
-	/* Bytes of a stream stay queued until they have been copied; a datagram has left the queue. */
+	/* Bytes of a stream stay queued until they have been copied; a datagram has left the queue.
+	 */
 	if (plan->kind == PLAN_RECV && sk->type == LX_SOCK_STREAM && !(plan->flags & LX_MSG_PEEK))
 		sk->reader = reader;
 	return leave64(s, ret);
@@ -529,7 +533,8 @@ bool sock_nonblocking(const struct sock *sk, const struct plan *plan)
 
 /* --- the device's queue --- */
 
-/* Before the last quarter of the queue datagrams wait; that is left to segments, acknowledgements and answers. */
+/* Before the last quarter of the queue datagrams wait; that is left to segments, acknowledgements
+ * and answers. */
 bool sock_tx_full(const struct stack *s)
 {
 	return s->tx_head - s->tx_freed >= STACK_TX_RING / 4 * 3;
@@ -588,14 +593,16 @@ void sock_raise(struct stack *s, struct sock *sk, u32 events)
 	s->changed_tail = self;
 }
 
-/* Takes a socket that is to be freed off the list of changes, which the caller empties after every entry: it is short. */
+/* Takes a socket that is to be freed off the list of changes, which the caller empties after every
+ * entry: it is short. */
 static void forget_change(struct stack *s, struct sock *sk)
 {
 	struct sock *prev = NULL;
 
 	if (!(sk->flags & SOCK_CHANGED))
 		return;
-	for (struct sock *at = sock_get(s, s->changed_head); at; at = sock_get(s, at->changed_next)) {
+	for (struct sock *at = sock_get(s, s->changed_head); at;
+		at = sock_get(s, at->changed_next)) {
 		if (at == sk) {
 			if (prev)
 				prev->changed_next = sk->changed_next;

@@ -1,9 +1,11 @@
 /*
- * The error queue (IP_RECVERR): errors about packets sent, with what they quote, read by MSG_ERRQUEUE.
+ * The error queue (IP_RECVERR): errors about packets sent, with what they quote, read by
+ * MSG_ERRQUEUE.
  *
- * An entry is a packet whose view is the quoted payload; its other fields hold the report: `to` where the packet in question
- * went, `from` who complains, `seq` ee_info, and `mark` ee_errno, ee_origin, ee_type and ee_code, a byte each. The head room
- * begins with the address of ours that the packet came from.
+ * An entry is a packet whose view is the quoted payload; its other fields hold the report: `to`
+ * where the packet in question went, `from` who complains, `seq` ee_info, and `mark` ee_errno,
+ * ee_origin, ee_type and ee_code, a byte each. The head room begins with the address of ours that
+ * the packet came from.
  */
 #include "stack/linux.h"
 #include "stack/sock_proto.h"
@@ -59,7 +61,8 @@ void sock_queue_error(struct stack *s, struct sock *sk, struct pkt *about,
 	sock_raise(s, sk, EV_ERR);
 }
 
-/* The pending error follows the queue: that of the next entry if ICMP sent it (sock_dequeue_err_skb). */
+/* The pending error follows the queue: that of the next entry if ICMP sent it
+ * (sock_dequeue_err_skb). */
 static void update_pending(struct stack *s, struct sock *sk, const struct icmp_error_report *taken)
 {
 	struct pkt *next = sk->errq.head ? pkt_get(s, sk->errq.head) : NULL;

@@ -1,9 +1,9 @@
 /*
  * setsockopt and getsockopt: the levels, and SOL_SOCKET.
  *
- * Booleans and plain numbers stand in tables; the rest has a case each. preload/OPTIONS.md says of each option whether it
- * works, is stored, or answers with Linux's errno. The order of the checks is the kernel's (net/core/sock.c), as
- * programs see which error comes first.
+ * Booleans and plain numbers stand in tables; the rest has a case each. preload/OPTIONS.md says of
+ * each option whether it works, is stored, or answers with Linux's errno. The order of the checks
+ * is the kernel's (net/core/sock.c), as programs see which error comes first.
  */
 #include "stack/linux.h"
 #include "stack/sock_proto.h"
@@ -64,9 +64,11 @@ static void set_flag(struct sock *sk, u32 option, bool on)
 	sk->options = on ? sk->options | option : sk->options & ~option;
 	/* What bind() of other sockets looks at. */
 	if (option == OPT_REUSEADDR)
-		sk->conn.bind = (u8)(on ? sk->conn.bind | CONN_REUSEADDR : sk->conn.bind & ~CONN_REUSEADDR);
+		sk->conn.bind =
+			(u8)(on ? sk->conn.bind | CONN_REUSEADDR : sk->conn.bind & ~CONN_REUSEADDR);
 	if (option == OPT_REUSEPORT)
-		sk->conn.bind = (u8)(on ? sk->conn.bind | CONN_REUSEPORT : sk->conn.bind & ~CONN_REUSEPORT);
+		sk->conn.bind =
+			(u8)(on ? sk->conn.bind | CONN_REUSEPORT : sk->conn.bind & ~CONN_REUSEPORT);
 }
 
 static void set_stored(struct sock *sk, enum sock_stored bit, bool on)
@@ -149,8 +151,7 @@ static int set_timeout(u64 *timeout_ns, const void *val, u32 len)
 
 static int get_timeout(u64 timeout_ns, void *val, u32 *len)
 {
-	s64 tv[2] = {
-		(s64)(timeout_ns / NS_PER_S), (s64)(timeout_ns % NS_PER_S / NS_PER_US)};
+	s64 tv[2] = {(s64)(timeout_ns / NS_PER_S), (s64)(timeout_ns % NS_PER_S / NS_PER_US)};
 
 	return sock_opt_copy(val, len, tv, sizeof(tv));
 }
@@ -176,7 +177,8 @@ static void set_timestamp(struct sock *sk, int name, bool on)
 	if (!on)
 		return;
 	sk->options |= ns ? OPT_TIMESTAMPNS : OPT_TIMESTAMP;
-	set_stored(sk, STORED_TSTAMP_NEW, name == LX_SO_TIMESTAMP_NEW || name == LX_SO_TIMESTAMPNS_NEW);
+	set_stored(sk, STORED_TSTAMP_NEW,
+		name == LX_SO_TIMESTAMP_NEW || name == LX_SO_TIMESTAMPNS_NEW);
 }
 
 static int get_timestamp(const struct sock *sk, int name)
@@ -332,7 +334,8 @@ static int set_refused(struct sock *sk, int name, int value)
 	case LX_SO_RESERVE_MEM:
 		return value < 0 ? -EINVAL : -EOPNOTSUPP;
 	case LX_SO_ZEROCOPY:
-		/* Every byte is copied once into the host's memory: there is nothing to save, and nothing to report. */
+		/* Every byte is copied once into the host's memory: there is nothing to save, and
+		 * nothing to report. */
 		return value < 0 || value > 1 ? -EINVAL : value ? -EOPNOTSUPP : 0;
 	case LX_SO_PEEK_OFF:
 		return value >= 0 ? -EOPNOTSUPP : 0;
@@ -444,7 +447,8 @@ static int get_number(struct sock *sk, int name, int *value)
 		*value = 64; /* SKF_AD_MAX */
 		return 0;
 	case LX_SO_BUF_LOCK:
-		*value = (sk->options & OPT_SNDBUF_LOCKED ? 1 : 0) | (sk->options & OPT_RCVBUF_LOCKED ? 2 : 0);
+		*value = (sk->options & OPT_SNDBUF_LOCKED ? 1 : 0) |
+			 (sk->options & OPT_RCVBUF_LOCKED ? 2 : 0);
 		return 0;
 	case LX_SO_LOCK_FILTER:
 		*value = sock_stored(sk, STORED_LOCK_FILTER);

@@ -1,6 +1,6 @@
 /*
- * setsockopt and getsockopt of level SOL_IP (net/ipv4/ip_sockglue.c). Values may be one byte or an int; what comes back is
- * one byte when less than an int is asked for and the value fits.
+ * setsockopt and getsockopt of level SOL_IP (net/ipv4/ip_sockglue.c). Values may be one byte or an
+ * int; what comes back is one byte when less than an int is asked for and the value fits.
  */
 #include "stack/linux.h"
 #include "stack/sock_proto.h"
@@ -8,7 +8,7 @@
 static const struct {
 	u8 name;
 	bool needs_value; /* an empty value is an error, not 0 */
-	u32 option;       /* enum sock_option */
+	u32 option;	  /* enum sock_option */
 } ip_flags[] = {
 	{LX_IP_RECVOPTS, false, OPT_RECVOPTS},
 	{LX_IP_PKTINFO, false, OPT_PKTINFO},
@@ -51,7 +51,8 @@ static bool set_ip_flag(struct sock *sk, int name, int value, u32 len, int *ret)
 			continue;
 		*ret = ip_flags[i].needs_value && !len ? -EINVAL : 0;
 		if (*ret == 0)
-			sk->options = value ? sk->options | ip_flags[i].option : sk->options & ~ip_flags[i].option;
+			sk->options = value ? sk->options | ip_flags[i].option
+					    : sk->options & ~ip_flags[i].option;
 		return true;
 	}
 	for (u32 i = 0; i < ARRAY_LEN(ip_stored); i++) {
@@ -119,8 +120,8 @@ static int set_port_range(struct sock *sk, int value, u32 len)
 }
 
 /*
- * The IP options of outgoing packets (ip_options_compile): lengths must fit, source routes are refused as the host does not
- * send what it drops itself (RFC 7126).
+ * The IP options of outgoing packets (ip_options_compile): lengths must fit, source routes are
+ * refused as the host does not send what it drops itself (RFC 7126).
  */
 static int set_options(struct sock *sk, const u8 *val, u32 len)
 {
@@ -142,7 +143,8 @@ static int set_options(struct sock *sk, const u8 *val, u32 len)
 		if (padded[at] == 131 || padded[at] == 137)
 			return -EINVAL;
 		/* Record route and timestamp: a pointer behind the fixed part. */
-		if ((padded[at] == 7 || padded[at] == 68) && (padded[at + 1] < 3 || padded[at + 2] < 4))
+		if ((padded[at] == 7 || padded[at] == 68) &&
+			(padded[at + 1] < 3 || padded[at + 2] < 4))
 			return -EINVAL;
 		at += padded[at + 1];
 	}
@@ -182,7 +184,8 @@ static int set_number(struct stack *s, struct sock *sk, int name, int value, u32
 	case LX_IP_MULTICAST_ALL:
 		if (!len || value < 0 || value > 1)
 			return -EINVAL;
-		sk->options = value ? sk->options | OPT_MULTICAST_ALL : sk->options & ~(u32)OPT_MULTICAST_ALL;
+		sk->options = value ? sk->options | OPT_MULTICAST_ALL
+				    : sk->options & ~(u32)OPT_MULTICAST_ALL;
 		return 0;
 	case LX_IP_UNICAST_IF:
 		return set_unicast_if(s, sk, value, len);
@@ -201,7 +204,8 @@ static int set_number(struct stack *s, struct sock *sk, int name, int value, u32
 
 static bool is_multicast_option(int name)
 {
-	return name == LX_IP_MULTICAST_IF || (name >= LX_IP_ADD_MEMBERSHIP && name <= LX_MCAST_MSFILTER);
+	return name == LX_IP_MULTICAST_IF ||
+	       (name >= LX_IP_ADD_MEMBERSHIP && name <= LX_MCAST_MSFILTER);
 }
 
 int opt_ip_set(struct stack *s, struct sock *sk, int name, const void *val, u32 len)
@@ -279,7 +283,8 @@ static int get_number(struct stack *s, const struct sock *sk, int name, int *val
 		*value = (int)((u32)sk->port_high << 16 | sk->port_low);
 		return 0;
 	case LX_IP_PROTOCOL:
-		*value = sk->conn.port ? sk->conn.local.port : 0; /* what Linux gives for these sockets */
+		*value = sk->conn.port ? sk->conn.local.port
+				       : 0; /* what Linux gives for these sockets */
 		return 0;
 	case LX_IP_HDRINCL:
 	case LX_IP_ROUTER_ALERT:

@@ -1,12 +1,14 @@
 /*
  * Local ports: binding under Linux's rules, automatic choice, and the socket that a packet is for.
  *
- * A struct port exists while something holds the port. Its holders stand in two lists: `open`, which packets may find by
- * sock_lookup (bound and listening sockets), and `connected`, which the connection table finds. bind() looks at both. TIME-WAIT
- * holds its port too, so that SO_REUSEADDR means what it means everywhere.
+ * A struct port exists while something holds the port. Its holders stand in two lists: `open`,
+ * which packets may find by sock_lookup (bound and listening sockets), and `connected`, which the
+ * connection table finds. bind() looks at both. TIME-WAIT holds its port too, so that SO_REUSEADDR
+ * means what it means everywhere.
  *
- * Automatic ports are RFC 6056's algorithm 1 with a generator that nobody outside can predict: a random port, then the next
- * free one. An active TCP open may share a port with other active opens to other destinations, as on Linux.
+ * Automatic ports are RFC 6056's algorithm 1 with a generator that nobody outside can predict: a
+ * random port, then the next free one. An active TCP open may share a port with other active opens
+ * to other destinations, as on Linux.
  */
 #include "stack/bytes.h"
 #include "stack/sock_proto.h"
@@ -121,7 +123,8 @@ static bool overlaps(const struct conn *a, const struct conn *b)
 	       addr_equal(&a->local.addr, &b->local.addr);
 }
 
-/* Whether holder b stands in the way of a binding the port that it names itself (inet_csk_bind_conflict, udp_lib_lport_inuse). */
+/* Whether holder b stands in the way of a binding the port that it names itself
+ * (inet_csk_bind_conflict, udp_lib_lport_inuse). */
 static bool conflicts(const struct conn *a, const struct conn *b)
 {
 	u8 both = a->bind & b->bind;
@@ -275,7 +278,8 @@ int sock_autobind(struct stack *s, struct sock *sk, const struct endpoint *remot
 	return ret == -EADDRINUSE ? -EAGAIN : ret;
 }
 
-/* How well an open socket suits a packet: 0 not at all. The address weighs more than the device, as on Linux. */
+/* How well an open socket suits a packet: 0 not at all. The address weighs more than the device, as
+ * on Linux. */
 static u32 score(const struct conn *c, const struct endpoint *local, u32 ifindex)
 {
 	u32 points = 1;
@@ -320,7 +324,8 @@ ref sock_lookup(struct stack *s, u8 proto, const struct endpoint *local,
 	const struct conn *found = NULL;
 	u32 best = 0, members = 0;
 
-	for (const struct conn *c = conn_get(s, p ? p->open : 0); c; c = conn_get(s, c->port_next)) {
+	for (const struct conn *c = conn_get(s, p ? p->open : 0); c;
+		c = conn_get(s, c->port_next)) {
 		u32 points = score(c, local, ifindex);
 
 		if (!points || points < best)

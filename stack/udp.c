@@ -1,7 +1,9 @@
 /*
- * UDP sockets: connecting, receiving, readiness, options. Datagrams come in by udp_in.c and go out by udp_out.c.
+ * UDP sockets: connecting, receiving, readiness, options. Datagrams come in by udp_in.c and go out
+ * by udp_out.c.
  *
- * A socket is in its port's list of open ones while it has no peer, and in the connection table while it has one.
+ * A socket is in its port's list of open ones while it has no peer, and in the connection table
+ * while it has one.
  */
 #include "stack/linux.h"
 #include "stack/udp.h"
@@ -19,7 +21,8 @@ static void udp_destroy(struct stack *s, struct sock *sk)
 	(void)sk;
 }
 
-/* net/ipv4/datagram.c: the address once chosen for a peer stays for the next one, unless connect(AF_UNSPEC) comes between. */
+/* net/ipv4/datagram.c: the address once chosen for a peer stays for the next one, unless
+ * connect(AF_UNSPEC) comes between. */
 static int udp_connect(struct stack *s, struct sock *sk, const struct endpoint *remote)
 {
 	u32 ifindex = sk->conn.ifindex;
@@ -59,7 +62,8 @@ static int udp_disconnect(struct stack *s, struct sock *sk)
 	return 0;
 }
 
-/* Without a peer the answer is an error, but waiting calls are ended all the same (inet_shutdown). */
+/* Without a peer the answer is an error, but waiting calls are ended all the same (inet_shutdown).
+ */
 static int udp_shutdown(struct stack *s, struct sock *sk, int how)
 {
 	if (how != LX_SHUT_WR)
@@ -111,7 +115,8 @@ static struct addr spec_dst(struct stack *s, const struct pkt *p)
 	return ip_route(s, &p->from.addr, 0, &path) == 0 ? path.source : addr_v4(0);
 }
 
-/* Packets between our own addresses are reported as of the interface that has the address (ipv4_pktinfo_prepare). */
+/* Packets between our own addresses are reported as of the interface that has the address
+ * (ipv4_pktinfo_prepare). */
 static u32 pktinfo_ifindex(struct stack *s, const struct pkt *p)
 {
 	u32 owner = p->ifindex == NETIF_LOOPBACK ? mcast_ifindex_of(s, &p->to.addr) : 0;
@@ -119,7 +124,8 @@ static u32 pktinfo_ifindex(struct stack *s, const struct pkt *p)
 	return owner ? owner : p->ifindex;
 }
 
-static void fill_meta(struct stack *s, const struct sock *sk, const struct pkt *p, struct plan *plan, u32 take)
+static void fill_meta(
+	struct stack *s, const struct sock *sk, const struct pkt *p, struct plan *plan, u32 take)
 {
 	plan->from = p->from;
 	plan->to = p->to;
@@ -131,7 +137,9 @@ static void fill_meta(struct stack *s, const struct sock *sk, const struct pkt *
 		.local_port = p->to.port,
 		.tos = p->tos,
 		.ttl = p->ttl,
-		.gso_size = sk->options & OPT_UDP_GRO && p->offload.gso_type == OFFLOAD_GSO_UDP_L4 ? p->offload.gso_size : 0,
+		.gso_size = sk->options & OPT_UDP_GRO && p->offload.gso_type == OFFLOAD_GSO_UDP_L4
+				    ? p->offload.gso_size
+				    : 0,
 		.time_ns = p->time_ns,
 		.dropped = p->mark,
 		.msg_flags = take < pkt_len(p) ? LX_MSG_TRUNC : 0,
@@ -150,7 +158,8 @@ static s64 udp_recv_take(struct stack *s, struct sock *sk, struct plan *plan, u6
 		return -error;
 	}
 	if (!p) {
-		/* A call that would wait is ended by shutdown; one that would not finds nothing, as on Linux. */
+		/* A call that would wait is ended by shutdown; one that would not finds nothing, as
+		 * on Linux. */
 		return sk->flags & SOCK_RCV_SHUT && !sock_nonblocking(sk, plan) ? 0 : -EAGAIN;
 	}
 	take = (u32)MIN(len, (u64)pkt_len(p));
@@ -198,7 +207,8 @@ static int udp_setopt(struct stack *s, struct sock *sk, int name, const void *va
 		return 0;
 	case LX_UDP_NO_CHECK6_TX:
 	case LX_UDP_NO_CHECK6_RX:
-		bit = 1ull << (name == LX_UDP_NO_CHECK6_TX ? STORED_NO_CHECK6_TX : STORED_NO_CHECK6_RX);
+		bit = 1ull << (name == LX_UDP_NO_CHECK6_TX ? STORED_NO_CHECK6_TX
+							   : STORED_NO_CHECK6_RX);
 		sk->stored = value ? sk->stored | bit : sk->stored & ~bit;
 		return 0;
 	case LX_UDP_ENCAP:

@@ -7,12 +7,12 @@
 enum {
 	UDP_HEADER = 8,
 	UDP_PAYLOAD_MAX = 65507, /* what an IPv4 packet without options carries */
-	UDP_SEGMENTS_MAX = 128,  /* UDP_MAX_SEGMENTS */
+	UDP_SEGMENTS_MAX = 128,	 /* UDP_MAX_SEGMENTS */
 };
 
 /*
- * What a queued datagram costs its socket: the memory it occupies, but for small ones what Linux charges, so that as many fit
- * into SO_RCVBUF as programs are used to (277 into the default).
+ * What a queued datagram costs its socket: the memory it occupies, but for small ones what Linux
+ * charges, so that as many fit into SO_RCVBUF as programs are used to (277 into the default).
  */
 static inline u32 udp_charge(const struct pkt *p)
 {

@@ -1,8 +1,10 @@
 /*
- * UDP (RFC 768, RFC 1122 4.1), receiving: datagrams to sockets, ICMP errors to the sockets that they concern.
+ * UDP (RFC 768, RFC 1122 4.1), receiving: datagrams to sockets, ICMP errors to the sockets that
+ * they concern.
  *
- * A datagram goes to the connected socket of its four-tuple, else to the best bound one; to a group or broadcast address, to
- * every socket that wants it. It waits in the socket's queue with its own packet, charged by what that occupies.
+ * A datagram goes to the connected socket of its four-tuple, else to the best bound one; to a group
+ * or broadcast address, to every socket that wants it. It waits in the socket's queue with its own
+ * packet, charged by what that occupies.
  */
 #include "stack/bytes.h"
 #include "stack/checksum.h"
@@ -21,7 +23,8 @@ static bool checksum_ok(struct pkt *p, const u8 *h)
 	return checksum_finish(checksum_add(sum, h, len)) == 0;
 }
 
-/* A packet of its own with the same content, for one more receiver, or with n bytes at an offset of it. */
+/* A packet of its own with the same content, for one more receiver, or with n bytes at an offset of
+ * it. */
 static ref copy(struct stack *s, struct pkt *p, u32 offset, u32 n)
 {
 	ref r = pkt_alloc(s, n);
@@ -68,7 +71,8 @@ static void enqueue(struct stack *s, struct sock *sk, ref pkt)
 	sock_raise(s, sk, EV_IN);
 }
 
-/* A super-frame of the device (USO) for a socket without UDP_GRO: one datagram each gso_size bytes. */
+/* A super-frame of the device (USO) for a socket without UDP_GRO: one datagram each gso_size bytes.
+ */
 static void enqueue_segments(struct stack *s, struct sock *sk, ref pkt, u32 size)
 {
 	struct pkt *p = pkt_get(s, pkt);
@@ -183,7 +187,8 @@ void udp_input(struct stack *s, ref pkt)
 	len = get16(h + 4);
 	p->from.port = get16(h);
 	p->to.port = get16(h + 2);
-	/* Bytes behind the length are never delivered. A source port of 0 means "none" (RFC 768); nobody can be at 0. */
+	/* Bytes behind the length are never delivered. A source port of 0 means "none" (RFC 768);
+	 * nobody can be at 0. */
 	if (len < UDP_HEADER || !pkt_trim(p, len) || !p->to.port) {
 		drop(s, pkt, counter_udp_malformed);
 		return;
@@ -209,8 +214,8 @@ void udp_input(struct stack *s, ref pkt)
 
 void udp_icmp_error(struct stack *s, struct pkt *quoted, const struct icmp_error *e)
 {
-	struct sock *sk = lookup(s, &(struct pkt){
-		.from = quoted->from, .to = quoted->to, .ifindex = quoted->ifindex});
+	struct sock *sk = lookup(s,
+		&(struct pkt){.from = quoted->from, .to = quoted->to, .ifindex = quoted->ifindex});
 	bool too_big = e->type == ICMP_UNREACH && e->code == UNREACH_FRAG_NEEDED, hard = e->fatal;
 	struct icmp_error_report report = {
 		.error = (u32)e->error,
@@ -226,13 +231,15 @@ void udp_icmp_error(struct stack *s, struct pkt *quoted, const struct icmp_error
 		return;
 	}
 	if (too_big) {
-		if (sk->mtu_discover != LX_IP_PMTUDISC_INTERFACE && sk->mtu_discover != LX_IP_PMTUDISC_OMIT)
+		if (sk->mtu_discover != LX_IP_PMTUDISC_INTERFACE &&
+			sk->mtu_discover != LX_IP_PMTUDISC_OMIT)
 			ip_pmtu_learn(s, &quoted->from.addr, e->info);
 		if (sk->mtu_discover == LX_IP_PMTUDISC_DONT)
 			return;
 		hard = true;
 	}
-	/* Without IP_RECVERR only hard errors count, and only where the peer is known (RFC 1122 4.1.3.3). */
+	/* Without IP_RECVERR only hard errors count, and only where the peer is known (RFC
+	 * 1122 4.1.3.3). */
 	if (!(sk->options & OPT_RECVERR) && (!hard || sk->state != SOCK_CONNECTED))
 		return;
 	pkt_pull(quoted, UDP_HEADER);

@@ -1,9 +1,11 @@
 /*
- * UDP, sending: where to, in one datagram or (UDP_SEGMENT) many, at once or gathered (UDP_CORK, MSG_MORE).
+ * UDP, sending: where to, in one datagram or (UDP_SEGMENT) many, at once or gathered (UDP_CORK,
+ * MSG_MORE).
  *
- * Reserving decides everything that can fail for reasons of the socket, in the kernel's order of checks (net/ipv4/udp.c
- * udp_sendmsg), and takes a packet for the payload; committing puts headers in front of it by a frame that refers to the packet. A
- * gathered datagram is copied together, as its parts come at different times.
+ * Reserving decides everything that can fail for reasons of the socket, in the kernel's order of
+ * checks (net/ipv4/udp.c udp_sendmsg), and takes a packet for the payload; committing puts headers
+ * in front of it by a frame that refers to the packet. A gathered datagram is copied together, as
+ * its parts come at different times.
  */
 #include "stack/bytes.h"
 #include "stack/checksum.h"
@@ -35,8 +37,8 @@ static int choose_destination(const struct sock *sk, const struct plan *plan, st
 }
 
 /* The source address, and whether it may be used. */
-static int choose_source(
-	struct stack *s, const struct sock *sk, const struct plan *plan, struct udp_route *r, const struct path *path)
+static int choose_source(struct stack *s, const struct sock *sk, const struct plan *plan,
+	struct udp_route *r, const struct path *path)
 {
 	r->src = sock_source(s, sk);
 	if (plan->meta.spec.family == sk->family && !addr_is_any(&plan->meta.spec))
@@ -47,7 +49,8 @@ static int choose_source(
 	if (r->src.family == FAMILY_NONE)
 		r->src = path->source;
 	else if (!netif_is_local(s, &r->src) && !(sk->options & OPT_TRANSPARENT))
-		return addr_is_multicast(&r->src) ? -EINVAL : -ENETUNREACH; /* ip_route_output_key_hash_rcu */
+		return addr_is_multicast(&r->src) ? -EINVAL
+						  : -ENETUNREACH; /* ip_route_output_key_hash_rcu */
 	return 0;
 }
 
@@ -60,7 +63,8 @@ static u32 choose_interface(const struct sock *sk, const struct plan *plan, cons
 	return addr_is_multicast(to) && sk->multicast_if ? sk->multicast_if : sk->unicast_if;
 }
 
-static int choose_route(struct stack *s, const struct sock *sk, const struct plan *plan, struct udp_route *r)
+static int choose_route(
+	struct stack *s, const struct sock *sk, const struct plan *plan, struct udp_route *r)
 {
 	struct path path;
 	int ret;
@@ -70,8 +74,8 @@ static int choose_route(struct stack *s, const struct sock *sk, const struct pla
 	ret = ip_route(s, &r->to.addr, r->ifindex, &path);
 	if (ret < 0)
 		return ret;
-	if ((sk->options & OPT_DONTROUTE || plan->flags & LX_MSG_DONTROUTE) && !path.local && !path.broadcast &&
-		!addr_equal(&path.next_hop, &r->to.addr))
+	if ((sk->options & OPT_DONTROUTE || plan->flags & LX_MSG_DONTROUTE) && !path.local &&
+		!path.broadcast && !addr_equal(&path.next_hop, &r->to.addr))
 		return -ENETUNREACH;
 	ret = choose_source(s, sk, plan, r, &path);
 	if (ret < 0)
@@ -87,7 +91,8 @@ static int choose_route(struct stack *s, const struct sock *sk, const struct pla
 	return 0;
 }
 
-static void choose_header(struct stack *s, const struct sock *sk, const struct plan *plan, struct udp_route *r)
+static void choose_header(
+	struct stack *s, const struct sock *sk, const struct plan *plan, struct udp_route *r)
 {
 	bool group = addr_is_multicast(&r->to.addr);
 
@@ -129,8 +134,10 @@ static int check_size(struct stack *s, struct sock *sk, const struct udp_route *
 	return 0;
 }
 
-/* All that can be said against sending. Fills in the route, unless a datagram in the making has one already. */
-static int prepare(struct stack *s, struct sock *sk, const struct plan *plan, u64 len, struct udp_route *r)
+/* All that can be said against sending. Fills in the route, unless a datagram in the making has one
+ * already. */
+static int prepare(
+	struct stack *s, struct sock *sk, const struct plan *plan, u64 len, struct udp_route *r)
 {
 	int ret;
 
@@ -188,7 +195,8 @@ s64 udp_send_reserve(struct stack *s, struct sock *sk, struct plan *plan, u64 le
 	return (s64)len;
 }
 
-static void fill_header(struct stack *s, const struct sock *sk, struct frame *f, const struct udp_route *r)
+static void fill_header(
+	struct stack *s, const struct sock *sk, struct frame *f, const struct udp_route *r)
 {
 	u32 len = f->len + UDP_HEADER;
 	u8 *h = frame_push(f, UDP_HEADER);
@@ -207,8 +215,8 @@ static void fill_header(struct stack *s, const struct sock *sk, struct frame *f,
 }
 
 /* Multicast with a TTL of 0 stays in the host (RFC 1112 6.1). */
-static int send_inside(struct stack *s, const struct sock *sk, const struct udp_route *r, struct pkt *from,
-	u32 offset, u32 len)
+static int send_inside(struct stack *s, const struct sock *sk, const struct udp_route *r,
+	struct pkt *from, u32 offset, u32 len)
 {
 	ref pkt;
 	struct pkt *p;
@@ -238,9 +246,10 @@ static int send_inside(struct stack *s, const struct sock *sk, const struct udp_
 	return 0;
 }
 
-/* One datagram, or one super-frame for a device that segments (gso_size not 0), of part of a packet's view. */
-static int send_frame(struct stack *s, const struct sock *sk, const struct udp_route *r, ref pkt, u32 offset,
-	u32 len, u32 gso_size)
+/* One datagram, or one super-frame for a device that segments (gso_size not 0), of part of a
+ * packet's view. */
+static int send_frame(struct stack *s, const struct sock *sk, const struct udp_route *r, ref pkt,
+	u32 offset, u32 len, u32 gso_size)
 {
 	struct pkt *p = pkt_get(s, pkt);
 	struct ip_out ip = {
@@ -274,13 +283,14 @@ static int send_frame(struct stack *s, const struct sock *sk, const struct udp_r
 		f->offload.header_len = UDP_HEADER;
 	}
 	memcpy(ip.options, sk->ip_options, sizeof(ip.options));
-	ip.dont_fragment = may_not_fragment(sk) ||
-			   (sk->mtu_discover == LX_IP_PMTUDISC_WANT && (total <= r->mtu || gso_size));
+	ip.dont_fragment = may_not_fragment(sk) || (sk->mtu_discover == LX_IP_PMTUDISC_WANT &&
+							   (total <= r->mtu || gso_size));
 	counter_inc(s, counter_udp_out);
 	return ip_send(s, frame, &ip);
 }
 
-static int send_segments(struct stack *s, const struct sock *sk, const struct udp_route *r, ref pkt, u32 len)
+static int send_segments(
+	struct stack *s, const struct sock *sk, const struct udp_route *r, ref pkt, u32 len)
 {
 	const struct netif *n = netif_get(s, r->ifindex);
 	int ret = 0;

@@ -74,7 +74,8 @@ END_TEST
 START_TEST(F1_header_cut_short)
 {
 	for (u32 n = 0; n < 8; n++) {
-		frame_len = net_ip4(frame, &(struct net_ip4){.proto = PROTO_UDP}, "\0\x09\x13\x88\0\x08\0", n);
+		frame_len = net_ip4(
+			frame, &(struct net_ip4){.proto = PROTO_UDP}, "\0\x09\x13\x88\0\x08\0", n);
 		dropped("udp_malformed");
 	}
 }
@@ -117,13 +118,15 @@ END_TEST
 /* Broadcast and groups to a closed port are never answered (RFC 1122 3.2.2). */
 START_TEST(F1_broadcast_to_closed_port)
 {
-	frame_len = net_udp(frame, &(struct net_ip4){.dst = 0x0a0000ff, .eth_dst = net_everybody}, 9, 77, "x", 1);
+	frame_len = net_udp(frame, &(struct net_ip4){.dst = 0x0a0000ff, .eth_dst = net_everybody},
+		9, 77, "x", 1);
 	ck_assert(engine_frame_in(s, frame, frame_len));
 	ck_assert_uint_eq(engine_frames_drop(s), 0);
 }
 END_TEST
 
-/* A flood to one socket that is never read takes no more than its buffer, and others still get theirs. */
+/* A flood to one socket that is never read takes no more than its buffer, and others still get
+ * theirs. */
 START_TEST(F1_flood_is_bounded)
 {
 	ref other = sock_lib_open(s, LX_SOCK_DGRAM);
@@ -146,7 +149,8 @@ END_TEST
 START_TEST(F1_icmp_about_nobody)
 {
 	u8 quoted[NET_FRAME_MAX];
-	u32 n = net_udp(quoted, &(struct net_ip4){.src = NET_HOST, .dst = NET_PEER}, 4444, 9, "x", 1);
+	u32 n = net_udp(
+		quoted, &(struct net_ip4){.src = NET_HOST, .dst = NET_PEER}, 4444, 9, "x", 1);
 	struct addr peer = addr_v4(NET_PEER);
 
 	frame_len = net_icmp(frame, &(struct net_ip4){0}, 3, 4, 600, quoted + 14, n - 14);

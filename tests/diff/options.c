@@ -1,6 +1,6 @@
 /*
- * Every option of every level, by name and length: what get gives, what set answers, and what get gives afterwards. One
- * line per case; the same program runs on the kernel's sockets and on ours.
+ * Every option of every level, by name and length: what get gives, what set answers, and what get
+ * gives afterwards. One line per case; the same program runs on the kernel's sockets and on ours.
  *
  *   options get|set tcp|udp
  */
@@ -12,7 +12,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-static const int levels[] = {IPPROTO_IP, SOL_SOCKET, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_IPV6, 255, 99};
+static const int levels[] = {
+	IPPROTO_IP, SOL_SOCKET, IPPROTO_TCP, IPPROTO_UDP, IPPROTO_IPV6, 255, 99};
 
 static const char *name_of(int error)
 {
@@ -90,12 +91,14 @@ static void set_one(const char *proto, int level, int name, long long value, soc
 
 	memcpy(val, &value, sizeof(value));
 	ret = setsockopt(fd, level, name, val, len);
-	printf("set %d/%d %lld len %d: %s\n  ", level, name, value, (int)len, name_of(ret ? errno : 0));
+	printf("set %d/%d %lld len %d: %s\n  ", level, name, value, (int)len,
+		name_of(ret ? errno : 0));
 	get_one(fd, level, name, 16);
 	close(fd);
 }
 
-/* Options whose argument is a program or a descriptor, and repair: they have cases of their own or none. */
+/* Options whose argument is a program or a descriptor, and repair: they have cases of their own or
+ * none. */
 static int skipped(int level, int name)
 {
 	return level == SOL_SOCKET && (name == 26 || name == 50 || name == 51 || name == 52);
@@ -103,7 +106,8 @@ static int skipped(int level, int name)
 
 static void set_all(const char *proto)
 {
-	static const long long values[] = {0, 1, 2, 3, 7, 64, 255, 256, 1000, 65536, 0x7fffffff, -1, -2};
+	static const long long values[] = {
+		0, 1, 2, 3, 7, 64, 255, 256, 1000, 65536, 0x7fffffff, -1, -2};
 	static const int lens[] = {0, 1, 2, 3, 4, 8, 16, 64, -1};
 
 	for (size_t l = 0; l < sizeof(levels) / sizeof(levels[0]); l++) {

@@ -1,6 +1,6 @@
 /*
- * For programs whose output is compared between the kernel's sockets and ours: each call is printed with its result, in a form
- * that does not depend on ports, times or descriptors.
+ * For programs whose output is compared between the kernel's sockets and ours: each call is printed
+ * with its result, in a form that does not depend on ports, times or descriptors.
  */
 #ifndef TESTS_DIFF_SHOW_H
 #define TESTS_DIFF_SHOW_H
@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #define LOOPBACK 0x7f000001u
-#define OWN      0x0a000002u /* the address of the device */
+#define OWN	 0x0a000002u /* the address of the device */
 
 static volatile sig_atomic_t sigpipes;
 
@@ -80,9 +80,10 @@ static inline void show_poll(const char *what, int fd)
 	static const struct {
 		short bit;
 		const char *name;
-	} names[] = {{POLLIN, "IN"}, {POLLPRI, "PRI"}, {POLLOUT, "OUT"}, {POLLERR, "ERR"}, {POLLHUP, "HUP"},
-		{POLLNVAL, "NVAL"}, {POLLRDNORM, "RDNORM"}, {POLLRDBAND, "RDBAND"}, {POLLWRNORM, "WRNORM"},
-		{POLLWRBAND, "WRBAND"}, {0x2000, "RDHUP"}};
+	} names[] = {{POLLIN, "IN"}, {POLLPRI, "PRI"}, {POLLOUT, "OUT"}, {POLLERR, "ERR"},
+		{POLLHUP, "HUP"}, {POLLNVAL, "NVAL"}, {POLLRDNORM, "RDNORM"},
+		{POLLRDBAND, "RDBAND"}, {POLLWRNORM, "WRNORM"}, {POLLWRBAND, "WRBAND"},
+		{0x2000, "RDHUP"}};
 	struct pollfd p = {.fd = fd, .events = 0x3fff};
 	int ret;
 
@@ -107,8 +108,8 @@ static inline void show_bytes(const char *what, const char *data, long n)
 /* Addresses by name; a port is one of those bound (0: none, +: some). */
 static inline void show_addr(const char *what, const struct sockaddr_in *a, socklen_t len)
 {
-	printf("%s family %d len %d %s port %s\n", what, a->sin_family, (int)len, inet_ntoa(a->sin_addr),
-		a->sin_port ? "+" : "0");
+	printf("%s family %d len %d %s port %s\n", what, a->sin_family, (int)len,
+		inet_ntoa(a->sin_addr), a->sin_port ? "+" : "0");
 }
 
 static inline void show_names(int fd)

@@ -1,4 +1,5 @@
-/* TCP's semantics as a program sees them: what each call answers in each state, readiness, the ends of connections. */
+/* TCP's semantics as a program sees them: what each call answers in each state, readiness, the ends
+ * of connections. */
 #include "tests/diff/show.h"
 
 #include <netinet/tcp.h>
@@ -243,7 +244,8 @@ static void case_connected(void)
 
 static void case_flags(void)
 {
-	struct iovec iov[2] = {{.iov_base = (char[]){"ab"}, .iov_len = 2}, {.iov_base = (char[]){"cd"}, .iov_len = 2}};
+	struct iovec iov[2] = {{.iov_base = (char[]){"ab"}, .iov_len = 2},
+		{.iov_base = (char[]){"cd"}, .iov_len = 2}};
 
 	pair();
 	start_case("flags");
@@ -667,7 +669,8 @@ static void case_full(void)
 static void case_bad_pointers(void)
 {
 	char *volatile hidden = (char *)(uintptr_t)8, *bad = hidden;
-	struct iovec iov[2] = {{.iov_base = (char[]){"good"}, .iov_len = 4}, {.iov_base = bad, .iov_len = 4}};
+	struct iovec iov[2] = {
+		{.iov_base = (char[]){"good"}, .iov_len = 4}, {.iov_base = bad, .iov_len = 4}};
 
 	pair();
 	start_case("bad pointers");

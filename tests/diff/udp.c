@@ -22,8 +22,8 @@ static int bound(unsigned ip)
 
 static void case_sockets(void)
 {
-	static const int types[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_RDM, SOCK_SEQPACKET, 6, 11, 0, -1, SOCK_DGRAM | SOCK_NONBLOCK,
-		SOCK_DGRAM | 0x10};
+	static const int types[] = {SOCK_STREAM, SOCK_DGRAM, SOCK_RDM, SOCK_SEQPACKET, 6, 11, 0, -1,
+		SOCK_DGRAM | SOCK_NONBLOCK, SOCK_DGRAM | 0x10};
 	static const int protocols[] = {0, IPPROTO_TCP, IPPROTO_UDP, 2, 255, 256, 263, -1};
 
 	start_case("socket");
@@ -31,7 +31,8 @@ static void case_sockets(void)
 		for (size_t p = 0; p < sizeof(protocols) / sizeof(protocols[0]); p++) {
 			int fd = socket(AF_INET, types[t], protocols[p]);
 
-			printf("socket(%d, %d) = %s\n", types[t], protocols[p], fd < 0 ? strerrorname_np(errno) : "fd");
+			printf("socket(%d, %d) = %s\n", types[t], protocols[p],
+				fd < 0 ? strerrorname_np(errno) : "fd");
 			if (fd >= 0)
 				close(fd);
 		}
@@ -272,8 +273,12 @@ static void show_errqueue(int fd, size_t room)
 	} control;
 	struct sockaddr_in name = {0};
 	struct iovec iov = {.iov_base = buf, .iov_len = room};
-	struct msghdr msg = {.msg_name = &name, .msg_namelen = sizeof(name), .msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = &control, .msg_controllen = sizeof(control)};
+	struct msghdr msg = {.msg_name = &name,
+		.msg_namelen = sizeof(name),
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = sizeof(control)};
 	long n = recvmsg(fd, &msg, MSG_ERRQUEUE);
 
 	show_result("recvmsg MSG_ERRQUEUE", n);
@@ -291,9 +296,11 @@ static void show_errqueue(int fd, size_t room)
 			continue;
 		memcpy(&e, CMSG_DATA(c), sizeof(e));
 		memcpy(&o, CMSG_DATA(c) + sizeof(e), sizeof(o));
-		printf("  errno %s origin %u type %u code %u pad %u info %u data %u offender %u %s %u\n",
-			strerrorname_np((int)e.ee_errno), e.ee_origin, e.ee_type, e.ee_code, e.ee_pad, e.ee_info, e.ee_data,
-			o.sin_family, inet_ntoa(o.sin_addr), o.sin_port);
+		printf("  errno %s origin %u type %u code %u pad %u info %u data %u offender %u %s "
+		       "%u\n",
+			strerrorname_np((int)e.ee_errno), e.ee_origin, e.ee_type, e.ee_code,
+			e.ee_pad, e.ee_info, e.ee_data, o.sin_family, inet_ntoa(o.sin_addr),
+			o.sin_port);
 	}
 }
 
@@ -371,8 +378,12 @@ static void show_recvmsg(int fd, size_t room, size_t control_room, int flags)
 	} control;
 	struct sockaddr_in name = {0};
 	struct iovec iov = {.iov_base = buf, .iov_len = room};
-	struct msghdr msg = {.msg_name = &name, .msg_namelen = sizeof(name), .msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = control_room ? &control : NULL, .msg_controllen = control_room};
+	struct msghdr msg = {.msg_name = &name,
+		.msg_namelen = sizeof(name),
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control_room ? &control : NULL,
+		.msg_controllen = control_room};
 	long n;
 
 	memset(&control, 0, sizeof(control));
@@ -380,8 +391,10 @@ static void show_recvmsg(int fd, size_t room, size_t control_room, int flags)
 	show_result("recvmsg", n);
 	if (n < 0)
 		return;
-	printf("  flags %x control %zu name %d\n", (unsigned)msg.msg_flags, msg.msg_controllen, (int)msg.msg_namelen);
-	for (struct cmsghdr *c = control_room ? CMSG_FIRSTHDR(&msg) : NULL; c; c = CMSG_NXTHDR(&msg, c))
+	printf("  flags %x control %zu name %d\n", (unsigned)msg.msg_flags, msg.msg_controllen,
+		(int)msg.msg_namelen);
+	for (struct cmsghdr *c = control_room ? CMSG_FIRSTHDR(&msg) : NULL; c;
+		c = CMSG_NXTHDR(&msg, c))
 		show_cmsg(c);
 }
 
@@ -425,8 +438,12 @@ static long send_with(int fd, int port, int level, int type, const void *value, 
 	} control = {{0}};
 	struct sockaddr_in to = address(LOOPBACK, port);
 	struct iovec iov = {.iov_base = (char[]){"metadata"}, .iov_len = 8};
-	struct msghdr msg = {.msg_name = &to, .msg_namelen = sizeof(to), .msg_iov = &iov, .msg_iovlen = 1,
-		.msg_control = &control, .msg_controllen = CMSG_SPACE(len)};
+	struct msghdr msg = {.msg_name = &to,
+		.msg_namelen = sizeof(to),
+		.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = &control,
+		.msg_controllen = CMSG_SPACE(len)};
 	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 
 	c->cmsg_level = level;
@@ -571,7 +588,8 @@ static void case_reuseport(void)
 
 static void case_multicast(void)
 {
-	struct ip_mreqn m = {.imr_multiaddr.s_addr = htonl(0xe1020304), .imr_address.s_addr = htonl(OWN)};
+	struct ip_mreqn m = {
+		.imr_multiaddr.s_addr = htonl(0xe1020304), .imr_address.s_addr = htonl(OWN)};
 	int a = udp_socket(), b = bound(0), c = udp_socket(), port = port_of(b);
 
 	start_case("multicast");
@@ -680,7 +698,10 @@ static void case_many(void)
 	to = address(LOOPBACK, port_of(b));
 	for (int i = 0; i < 4; i++) {
 		iov[i] = (struct iovec){.iov_base = (char[]){"abcd"}, .iov_len = (size_t)i + 1};
-		m[i].msg_hdr = (struct msghdr){.msg_name = &to, .msg_namelen = sizeof(to), .msg_iov = &iov[i], .msg_iovlen = 1};
+		m[i].msg_hdr = (struct msghdr){.msg_name = &to,
+			.msg_namelen = sizeof(to),
+			.msg_iov = &iov[i],
+			.msg_iovlen = 1};
 	}
 	TRY(sendmmsg(a, m, 4, 0));
 	for (int i = 0; i < 4; i++)

@@ -1,4 +1,5 @@
-/* For tests of the engine: socket calls in one step, with the copies that the shim would make in between. */
+/* For tests of the engine: socket calls in one step, with the copies that the shim would make in
+ * between. */
 #ifndef TESTS_LIB_SOCK_LIB_H
 #define TESTS_LIB_SOCK_LIB_H
 

@@ -1,4 +1,5 @@
-/* Options: lengths, ranges, what is read back. The whole matrix is compared with the kernel's by tests/diff. */
+/* Options: lengths, ranges, what is read back. The whole matrix is compared with the kernel's by
+ * tests/diff. */
 #include <check.h>
 #include <string.h>
 
@@ -138,11 +139,13 @@ START_TEST(opt_refusals)
 	ck_assert_int_eq(set(LX_SOL_SOCKET, LX_SO_TYPE, 1), -ENOPROTOOPT);
 	ck_assert_int_eq(set(LX_SOL_SOCKET, 999, 1), -ENOPROTOOPT);
 	ck_assert_int_eq(get(LX_SOL_SOCKET, 999), -ENOPROTOOPT);
-	ck_assert_int_eq(set(LX_SOL_IPV6, 26, 1), -ENOPROTOOPT); /* python3 and mosquitto expect it */
+	ck_assert_int_eq(
+		set(LX_SOL_IPV6, 26, 1), -ENOPROTOOPT); /* python3 and mosquitto expect it */
 	ck_assert_int_eq(get(LX_SOL_IPV6, 26), -EOPNOTSUPP);
 	ck_assert_int_eq(get(LX_SOL_TCP, LX_TCP_NODELAY), -EOPNOTSUPP);
 	ck_assert_int_eq(set(LX_SOL_TCP, LX_TCP_NODELAY, 1), -ENOPROTOOPT);
-	ck_assert_int_eq(sock_setopt(s, udp, LX_SOL_SOCKET, LX_SO_BINDTODEVICE, "nope0", 6), -ENODEV);
+	ck_assert_int_eq(
+		sock_setopt(s, udp, LX_SOL_SOCKET, LX_SO_BINDTODEVICE, "nope0", 6), -ENODEV);
 	ck_assert_int_eq(sock_setopt(s, udp, LX_SOL_SOCKET, LX_SO_BINDTODEVICE, "lo", 3), 0);
 	ck_assert_int_eq(get(LX_SOL_SOCKET, LX_SO_BINDTOIFINDEX), NETIF_LOOPBACK);
 	ck_assert_int_eq(sock_getopt(s, 999, LX_SOL_SOCKET, LX_SO_TYPE, NULL, &(u32){4}), -EBADF);
@@ -166,7 +169,8 @@ START_TEST(opt_ip_options_checked)
 
 	ck_assert_int_eq(sock_setopt(s, udp, LX_SOL_IP, LX_IP_OPTIONS, "\x94\x05\0", 4), -EINVAL);
 	ck_assert_int_eq(sock_setopt(s, udp, LX_SOL_IP, LX_IP_OPTIONS, "\x07\x01\0", 4), -EINVAL);
-	ck_assert_int_eq(sock_setopt(s, udp, LX_SOL_IP, LX_IP_OPTIONS, "\x83\x04\x04\0", 4), -EINVAL);
+	ck_assert_int_eq(
+		sock_setopt(s, udp, LX_SOL_IP, LX_IP_OPTIONS, "\x83\x04\x04\0", 4), -EINVAL);
 	ck_assert_int_eq(sock_setopt(s, udp, LX_SOL_IP, LX_IP_OPTIONS, "\1\x94\x04\0\0", 5), 0);
 	ck_assert_int_eq(sock_getopt(s, udp, LX_SOL_IP, LX_IP_OPTIONS, back, &len), 0);
 	ck_assert_uint_eq(len, 8);
@@ -181,11 +185,13 @@ END_TEST
 /* A SYN from the peer with a TTL, and whether it is answered. */
 static bool syn_answered(u8 ttl)
 {
-	u8 frame[NET_FRAME_MAX], syn[20] = {0x11, 0x11, 0x13, 0x88, [12] = 0x50, [13] = 2, [14] = 0xff};
+	u8 frame[NET_FRAME_MAX],
+		syn[20] = {0x11, 0x11, 0x13, 0x88, [12] = 0x50, [13] = 2, [14] = 0xff};
 	struct addr src = addr_v4(NET_PEER), dst = addr_v4(NET_HOST);
 	u32 n;
 
-	put16(syn + 16, checksum_finish(checksum_add(checksum_pseudo(&src, &dst, PROTO_TCP, 20), syn, 20)));
+	put16(syn + 16,
+		checksum_finish(checksum_add(checksum_pseudo(&src, &dst, PROTO_TCP, 20), syn, 20)));
 	n = net_ip4(frame, &(struct net_ip4){.proto = PROTO_TCP, .ttl = ttl}, syn, sizeof(syn));
 	ck_assert(engine_frame_in(s, frame, n));
 	return engine_frames_drop(s) != 0;
@@ -220,7 +226,8 @@ START_TEST(opt_no_memory_disclosed)
 					if (sock_getopt(s, both[k], levels[l], name, one, &len) < 0)
 						continue;
 					sock_getopt(s, both[k], levels[l], name, two, &again);
-					if (levels[l] == LX_SOL_SOCKET && name == LX_SO_ATTACH_FILTER)
+					if (levels[l] == LX_SOL_SOCKET &&
+						name == LX_SO_ATTACH_FILTER)
 						continue;
 					ck_assert_uint_le(len, room);
 					ck_assert_uint_eq(len, again);

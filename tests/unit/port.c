@@ -32,7 +32,8 @@ static ref open_with(int type, int how)
 	return sk;
 }
 
-/* Two sockets of a type at two addresses, and what the second bind answers: as measured on Linux. */
+/* Two sockets of a type at two addresses, and what the second bind answers: as measured on Linux.
+ */
 static const struct {
 	int type;
 	u32 first_ip, second_ip;
@@ -63,7 +64,8 @@ static const struct {
 
 START_TEST(port_bind_pairs)
 {
-	ref a = open_with(pairs[_i].type, pairs[_i].first), b = open_with(pairs[_i].type, pairs[_i].second);
+	ref a = open_with(pairs[_i].type, pairs[_i].first),
+	    b = open_with(pairs[_i].type, pairs[_i].second);
 
 	ck_assert_int_eq(sock_lib_bind(s, a, pairs[_i].first_ip, 5000), 0);
 	if (pairs[_i].first & LISTEN)
@@ -138,8 +140,9 @@ START_TEST(port_range_narrowed)
 	const ref all[] = {a, b, c};
 
 	for (u32 i = 0; i < 3; i++)
-		ck_assert_int_eq(
-			sock_lib_set(s, all[i], LX_SOL_IP, LX_IP_LOCAL_PORT_RANGE, (int)(40001u << 16 | 40000)), 0);
+		ck_assert_int_eq(sock_lib_set(s, all[i], LX_SOL_IP, LX_IP_LOCAL_PORT_RANGE,
+					 (int)(40001u << 16 | 40000)),
+			0);
 	ck_assert_int_eq(sock_lib_bind(s, a, 0, 0), 0);
 	ck_assert_int_eq(sock_lib_bind(s, b, 0, 0), 0);
 	ck_assert_uint_eq((u32)sock_lib_port(s, a) + sock_lib_port(s, b), 80001);
@@ -203,7 +206,8 @@ START_TEST(port_connect_shares)
 	const ref all[] = {a, b, c};
 
 	for (u32 i = 0; i < 3; i++)
-		sock_lib_set(s, all[i], LX_SOL_IP, LX_IP_LOCAL_PORT_RANGE, (int)(40000u << 16 | 40000));
+		sock_lib_set(
+			s, all[i], LX_SOL_IP, LX_IP_LOCAL_PORT_RANGE, (int)(40000u << 16 | 40000));
 	ck_assert_int_eq(sock_lib_connect(s, a, NET_PEER, 80), -EINPROGRESS);
 	ck_assert_int_eq(sock_lib_connect(s, b, NET_PEER, 80), -EADDRNOTAVAIL);
 	ck_assert_int_eq(sock_lib_connect(s, b, NET_PEER, 81), -EINPROGRESS);
@@ -225,7 +229,8 @@ static ref lookup(u32 to, u32 from_port, u32 ifindex)
 
 START_TEST(port_lookup_scores)
 {
-	ref any = open_with(2, REUSEADDR), addr = open_with(2, REUSEADDR), dev = open_with(2, REUSEADDR);
+	ref any = open_with(2, REUSEADDR), addr = open_with(2, REUSEADDR),
+	    dev = open_with(2, REUSEADDR);
 
 	ck_assert_int_eq(sock_lib_bind(s, any, 0, 5000), 0);
 	ck_assert_uint_eq(lookup(NET_HOST, 1, 2), any);

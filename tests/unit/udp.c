@@ -33,7 +33,8 @@ static void set(ref sk, int level, int name, int value)
 	ck_assert_int_eq(sock_lib_set(s, sk, level, name, value), 0);
 }
 
-/* The next frame must be UDP to the port; returns its payload's length and leaves the payload in buf. */
+/* The next frame must be UDP to the port; returns its payload's length and leaves the payload in
+ * buf. */
 static u32 sent_to(u16 port)
 {
 	u32 len = engine_frame_out(s, frame, NULL);
@@ -430,7 +431,8 @@ END_TEST
 
 START_TEST(udp_gro_from_the_device)
 {
-	struct offload off = {.gso_type = OFFLOAD_GSO_UDP_L4, .gso_size = 100, .flags = OFFLOAD_DATA_VALID};
+	struct offload off = {
+		.gso_type = OFFLOAD_GSO_UDP_L4, .gso_size = 100, .flags = OFFLOAD_DATA_VALID};
 	u32 n;
 
 	for (u32 i = 0; i < 250; i++)
@@ -502,7 +504,8 @@ static int membership(ref sk, int name, u32 group, u32 ifindex)
 static void group_from_peer(u32 group, u32 src)
 {
 	const u8 mac[6] = {1, 0, 0x5e, (u8)(group >> 16 & 0x7f), (u8)(group >> 8), (u8)group};
-	u32 n = net_udp(frame, &(struct net_ip4){.dst = group, .src = src, .eth_dst = mac}, 9, 5000, "g", 1);
+	u32 n = net_udp(frame, &(struct net_ip4){.dst = group, .src = src, .eth_dst = mac}, 9, 5000,
+		"g", 1);
 
 	ck_assert(engine_frame_in(s, frame, n));
 }
@@ -520,7 +523,8 @@ START_TEST(udp_multicast_membership)
 	ck_assert_int_eq(membership(b, LX_IP_ADD_MEMBERSHIP, GROUP, 2), -EADDRINUSE);
 	ck_assert_int_eq(membership(b, LX_IP_ADD_MEMBERSHIP, 0x0a000009, 2), -EINVAL);
 	ck_assert_int_eq(membership(b, LX_IP_ADD_MEMBERSHIP, GROUP, 9), -ENODEV);
-	/* Everybody bound to the port gets it (IP_MULTICAST_ALL), but only members when that is off. */
+	/* Everybody bound to the port gets it (IP_MULTICAST_ALL), but only members when that is
+	 * off. */
 	group_from_peer(GROUP, 0);
 	ck_assert_int_eq(sock_lib_recv(s, b, buf, 10, 0, &plan), 1);
 	ck_assert_uint_eq(addr_get4(&plan.meta.local), GROUP);
@@ -663,8 +667,11 @@ START_TEST(udp_filter)
 	} program[] = {{0x30, 0, 0, 8}, {0x15, 0, 1, 'y'}, {0x06, 0, 0, 9}, {0x06, 0, 0, 0}},
 	  endless[] = {{0x05, 0, 0, 0xffffffff}, {0x06, 0, 0, 0}};
 
-	ck_assert_int_eq(sock_setopt(s, b, LX_SOL_SOCKET, LX_SO_ATTACH_FILTER, endless, sizeof(endless)), -EINVAL);
-	ck_assert_int_eq(sock_setopt(s, b, LX_SOL_SOCKET, LX_SO_ATTACH_FILTER, program, sizeof(program)), 0);
+	ck_assert_int_eq(
+		sock_setopt(s, b, LX_SOL_SOCKET, LX_SO_ATTACH_FILTER, endless, sizeof(endless)),
+		-EINVAL);
+	ck_assert_int_eq(
+		sock_setopt(s, b, LX_SOL_SOCKET, LX_SO_ATTACH_FILTER, program, sizeof(program)), 0);
 	ck_assert_int_eq(sock_lib_send(s, a, LO, 5000, "no", 2, 0), 2);
 	ck_assert_int_eq(sock_lib_send(s, a, LO, 5000, "yes", 3, 0), 3);
 	ck_assert_int_eq(sock_lib_recv(s, b, buf, 10, 0, NULL), 1); /* cut by the filter */
