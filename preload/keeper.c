@@ -494,27 +494,27 @@ static void keeper_grow(struct host *host)
 static bool keeper_asked(void)
 {
 	for (u32 i = 0; i < WATCHES; i++) {
-		if (keeper.watch[i].kind == WATCH_CONNECTION && keeper.watch[i].member == HOST_MEMBERS)
+		if (keeper.watch[i].kind == WATCH_CONNECTION &&
+			keeper.watch[i].member == HOST_MEMBERS)
 			return true;
 	}
 	return false;
 }
 
 /* Nothing is left that needs a keeper. */
-static bool keeper_done(const struct host *host)
+static bool keeper_done(void)
 {
+	const struct host *host = host_local.host;
 	struct stack *s = region_stack(&host_local);
 
 	if (keeper.end || host->down)
 		return true;
-	if (member_count(host) || keeper_asked())
+	if ((keeper.stay && !keeper.soon) || member_count(host) || keeper_asked())
 		return false;
-	if (keeper.soon)
-		return !s->tcp_orphans && !stack_tx_pending(s);
-	return !keeper.stay && stack_idle(s);
+	return keeper.soon ? !s->tcp_orphans && !stack_tx_pending(s) : stack_idle(s);
 }
 
-static bool keeper_control(bool readable, bool rung)
+static void keeper_control(bool readable, bool rung)
 {
 	struct host *host = host_local.host;
 	struct epoll_event event[16];
@@ -529,7 +529,6 @@ static bool keeper_control(bool readable, bool rung)
 			RAW_NSIG_BYTES);
 	for (long i = 0; i < n; i++)
 		keeper_event(&keeper.watch[(u32)event[i].data.u64], (u32)(event[i].data.u64 >> 32));
-	return !keeper_done(host);
 }
 
 /* Binds the rendezvous: -EADDRINUSE when another keeper has it. */
@@ -568,7 +567,8 @@ static int keeper_watch_all(int fd)
 
 int keeper_run(int fd)
 {
-	struct serve_loop loop = {.grace_ns = KEEPER_GRACE_NS, .control = keeper_control};
+	struct serve_loop loop = {
+		.grace_ns = KEEPER_GRACE_NS, .control = keeper_control, .done = keeper_done};
 	char why[CONFIG_WHY_MAX] = "";
 	u32 none = 0;
 	int fds[JOIN_FDS], ret;

@@ -7,8 +7,9 @@
 #include <stdio.h>
 
 #define GRACE_MAX_NS (4 * NS_PER_MS)
-#define STUCK_NS     (100 * NS_PER_MS) /* in the middle of reading, without being known to be stopped \
-					*/
+#define STUCK_NS                                                                                   \
+	(100 * NS_PER_MS) /* in the middle of reading, without being known to be stopped           \
+			   */
 
 struct loop {
 	const struct serve_loop *how;
@@ -181,14 +182,13 @@ void serve_run(const struct serve_loop *how)
 	struct pollfd fds[3];
 
 	l.served = role_load(host);
-	for (;;) {
+	do {
 		loop_sleep(&l, host, fds);
 		if (fds[1].revents) {
 			bell_drain(0);
 			__atomic_store_n(&host->keeper_rung, 0, __ATOMIC_SEQ_CST);
 		}
-		if (!how->control(fds[2].revents, fds[1].revents))
-			break;
+		how->control(fds[2].revents, fds[1].revents);
 		loop_turn(&l, host, fds[0].revents);
-	}
+	} while (!how->done());
 }

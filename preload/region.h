@@ -188,7 +188,8 @@ void serve_end(const char *reason);
 struct serve_loop {
 	int control_fd;
 	u64 grace_ns;
-	bool (*control)(bool readable, bool rung); /* after each sleep; false ends the loop */
+	void (*control)(bool readable, bool rung); /* after each sleep */
+	bool (*done)(void);			   /* after each turn; true ends the loop */
 };
 void serve_run(const struct serve_loop *loop);
 
