@@ -209,7 +209,7 @@ START_TEST(opt_min_ttl)
 END_TEST
 
 /* Attack M12: nothing that was not written comes back, whatever is asked for. */
-START_TEST(opt_no_memory_disclosed)
+START_TEST(M12_no_memory_disclosed)
 {
 	static const int levels[] = {LX_SOL_IP, LX_SOL_SOCKET, LX_SOL_TCP, LX_SOL_UDP};
 	u8 one[SOCK_OPT_MAX], two[SOCK_OPT_MAX];
@@ -252,7 +252,7 @@ static Suite *opt_suite(void)
 	tcase_add_test(t, opt_tos_sets_priority);
 	tcase_add_test(t, opt_ip_options_checked);
 	tcase_add_test(t, opt_min_ttl);
-	tcase_add_test(t, opt_no_memory_disclosed);
+	tcase_add_test(t, M12_no_memory_disclosed);
 	suite_add_tcase(suite, t);
 	return suite;
 }
