@@ -9,6 +9,8 @@
  */
 #include "preload/call.h"
 
+#include <linux/sockios.h>
+
 #include "preload/raw.h"
 
 #define SHORT 1024u /* bytes gathered on our own stack */
@@ -231,6 +233,37 @@ static bool waits_not(const struct call *c, const struct call_data *d)
 	return d->flags & MSG_ERRQUEUE || (c->stream && d->flags & MSG_OOB);
 }
 
+/* Reading stops at the urgent mark, however much was asked for. */
+static bool at_mark(struct call *c)
+{
+	int mark = 0;
+	bool urgent;
+
+	host_enter();
+	urgent = sock_poll(c->stack, c->sk) & EV_PRI;
+	sock_ioctl(c->stack, c->sk, SIOCATMARK, &mark);
+	host_leave();
+	return urgent || mark;
+}
+
+/*
+ * MSG_PEEK with MSG_WAITALL: bytes that stay queued raise no event when more join them, so they are looked at again every millisecond. Positive when
+ * that is to be done.
+ */
+static s64 wait_more(struct call *c, const struct call_data *d)
+{
+	const struct sock *sock = sock_get(c->stack, c->sk);
+	u64 until = host_now() + NS_PER_MS;
+
+	if (!(d->flags & MSG_WAITALL) || d->flags & (MSG_DONTWAIT | MSG_OOB | MSG_TRUNC) || c->nonblocking ||
+		!sock || sock->flags & SOCK_RCV_SHUT || sock->state != SOCK_CONNECTED || at_mark(c))
+		return 0;
+	call_wait(c, EV_IN);
+	if (c->deadline_ns <= until)
+		return 0;
+	return wait_one(c->sk, EV_RDHUP, until) == 0;
+}
+
 static s64 recv_once(struct call *c, struct call_data *d)
 {
 	struct cursor to = {.iov = d->iov, .count = d->count};
@@ -242,11 +275,16 @@ static s64 recv_once(struct call *c, struct call_data *d)
 		n = recv_step(c, d, &to, d->len - done, done > 0, &more);
 		if (n > 0)
 			done += (u64)n;
+		if (n > 0 && d->flags & MSG_PEEK && c->stream && done < d->len && !more && wait_more(c, d) > 0) {
+			to = (struct cursor){.iov = d->iov, .count = d->count};
+			done = 0;
+			continue;
+		}
 		if (n >= 0 && (!c->stream || n == 0 || done == d->len || d->flags & MSG_PEEK))
 			break;
 		if (n > 0 && more)
 			continue;
-		if ((n < 0 && n != -EAGAIN) || last || done >= target_of(c, d))
+		if ((n < 0 && n != -EAGAIN) || last || done >= target_of(c, d) || (done && at_mark(c)))
 			break;
 		waited = call_block(c, EV_IN, waits_not(c, d) ? MSG_DONTWAIT : d->flags);
 		/* What came without reaching SO_RCVLOWAT is delivered when the wait is over. */

@@ -88,22 +88,24 @@ s64 call_getsockopt(int fd, ref sk, int level, int opt, void *val, socklen_t *le
 	return 0;
 }
 
-static s64 set_flag(int fd, ref sk, unsigned long request, const void *arg)
+/* The mode is kept in the socket for us, and in the placeholder for fcntl(F_GETFL). */
+static s64 set_mode(int fd, ref sk, unsigned long request, const void *arg)
 {
-	u32 flag = request == FIONBIO ? O_NONBLOCK : O_ASYNC;
 	struct sock *sock;
-	int on, kernel_flags;
+	int on, flags;
 
 	if (!call_checked(fd, sk))
 		return CALL_NOT_OURS;
 	if (guard_copy(&on, arg, sizeof(on)) < 0)
 		return -EFAULT;
-	kernel_flags = raw_fcntl(fd, F_GETFL, 0);
-	raw_fcntl(fd, F_SETFL, on ? kernel_flags | (int)flag : kernel_flags & ~(int)flag);
+	if (request == FIOASYNC)
+		return on ? -EOPNOTSUPP : 0; /* as for O_ASYNC in call_fcntl */
+	flags = raw_fcntl(fd, F_GETFL, 0);
+	raw_fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
 	guard_enter();
 	sock = sock_get(host_enter(), sk);
 	if (sock)
-		sock->fd_flags = on ? sock->fd_flags | flag : sock->fd_flags & ~flag;
+		sock->fd_flags = on ? O_NONBLOCK : 0;
 	host_leave();
 	guard_leave(false);
 	return 0;
@@ -158,7 +160,7 @@ s64 call_ioctl(int fd, ref sk, unsigned long request, void *arg)
 	switch (request) {
 	case FIONBIO:
 	case FIOASYNC:
-		return set_flag(fd, sk, request, arg);
+		return set_mode(fd, sk, request, arg);
 	case FIONREAD: /* SIOCINQ */
 	case SIOCOUTQ:
 	case SIOCOUTQNSD:

@@ -189,6 +189,81 @@ static void signals(void)
 	close(l);
 }
 
+/* A peer that does not read: how much fits differs, not what happens then. */
+static void full(void)
+{
+	static char big[16 << 20];
+	struct linger linger = {1, 1};
+	int fd = tcp_to('h');
+	double t;
+	long n;
+
+	SHOW(set_timeout(fd, SO_SNDTIMEO, 200));
+	t = now_s();
+	n = send(fd, big, sizeof(big), 0);
+	show_wait("full", t, 0.2);
+	SHOW(n > 0 && n < (long)sizeof(big));
+	for (int i = 0; i < 10 && n > 0; i++) /* the kernel's buffer may still grow */
+		n = send(fd, big, sizeof(big), 0);
+	show("full", n);
+	SHOW(send(fd, big, 1, MSG_DONTWAIT));
+	SHOW(set_timeout(fd, SO_SNDTIMEO, 0));
+	alarm_in(100, 0);
+	SHOW(send(fd, big, sizeof(big), 0));
+	alarm_in(100, SA_RESTART);
+	SHOW(send(fd, big, sizeof(big), 0) > 0); /* until the peer closes */
+	close(fd);
+	fd = tcp_to('h');
+	SHOW(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
+	send(fd, big, sizeof(big), MSG_DONTWAIT);
+	t = now_s();
+	SHOW(close(fd));
+	show_wait("linger", t, 1);
+	fd = tcp_to('e');
+	SHOW(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
+	t = now_s();
+	SHOW(close(fd));
+	show_wait("short linger", t, 0);
+	fd = tcp_to('h');
+	SHOW(setsockopt(fd, SOL_SOCKET, SO_LINGER, &linger, sizeof(linger)));
+	send(fd, big, sizeof(big), MSG_DONTWAIT);
+	n = open("/dev/null", O_RDWR);
+	t = now_s();
+	SHOW(dup2((int)n, fd) == fd);
+	show_wait("dup2 lingers", t, 1);
+	SHOW(fcntl(fd, F_GETFD));
+	close(fd);
+	close((int)n);
+}
+
+/* MSG_WAITALL: cut short by a signal, by a timeout; looking without taking. */
+static void wait_all(void)
+{
+	char buf[16];
+	int fd = tcp_to('e');
+
+	send(fd, "abc", 3, 0);
+	alarm_in(100, 0);
+	SHOW(recv(fd, buf, 10, MSG_WAITALL));
+	alarm_in(100, SA_RESTART);
+	send(fd, "abc", 3, 0);
+	SHOW(set_timeout(fd, SO_RCVTIMEO, 300));
+	SHOW(recv(fd, buf, 10, MSG_WAITALL));
+	send(fd, "abc", 3, 0);
+	SHOW(recv(fd, buf, 10, MSG_WAITALL | MSG_PEEK));
+	SHOW(recv(fd, buf, 10, MSG_DONTWAIT));
+	close(fd);
+	fd = tcp_to('o');
+	SHOW(recv(fd, buf, 3, MSG_WAITALL | MSG_PEEK));
+	show_text("peeked", buf, 3);
+	SHOW(recv(fd, buf, 3, MSG_WAITALL));
+	close(fd);
+	fd = tcp_to('s');
+	SHOW(recv(fd, buf, 10, MSG_WAITALL | MSG_PEEK));
+	SHOW(recv(fd, buf, 10, MSG_WAITALL));
+	close(fd);
+}
+
 /* --- another thread acts while one waits --- */
 
 struct act {
@@ -299,6 +374,8 @@ int main(int argc, char **argv)
 	accepts();
 	no_numbers();
 	signals();
+	full();
+	wait_all();
 	threads();
 	held();
 	return 0;
