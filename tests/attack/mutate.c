@@ -16,22 +16,6 @@
 
 enum { IP = 14, STREAM = 1, DATAGRAM = 2, BATCH = 40, UDP_PORT = 9, SPARE_PORT = 81 };
 
-/* TCP states by where the connection of the test stands. */
-enum stage {
-	STAGE_NONE,
-	STAGE_LISTEN,
-	STAGE_SYN_SENT,
-	STAGE_SYN_RECEIVED,
-	STAGE_ESTABLISHED,
-	STAGE_FIN_WAIT_1,
-	STAGE_FIN_WAIT_2,
-	STAGE_CLOSE_WAIT,
-	STAGE_CLOSING,
-	STAGE_LAST_ACK,
-	STAGE_TIME_WAIT,
-	STAGES,
-};
-
 struct test {
 	struct random random;
 	struct peer p;
@@ -45,45 +29,11 @@ static u32 pick(struct test *t, u32 bound)
 	return random_below(&t->random, bound);
 }
 
-static void enter(struct test *t, enum stage stage)
+static void enter(struct test *t, enum peer_stage stage)
 {
-	struct stack *s = t->p.s;
-	struct peer *p = &t->p;
-
-	switch (stage) {
-	case STAGE_NONE:
-		return;
-	case STAGE_LISTEN:
-	case STAGE_SYN_RECEIVED:
-		p->listener = sock_lib_open(s, STREAM);
-		ck_assert_int_eq(sock_lib_bind(s, p->listener, 0, 80), 0);
-		ck_assert_int_eq(sock_listen(s, p->listener, 10), 0);
-		if (stage == STAGE_SYN_RECEIVED) {
-			struct peer_segment segment;
-
-			peer_send(p, PEER_SYN, NULL, 0);
-			ck_assert(peer_next(p, &segment));
-			p->ack = segment.seq + 1;
-		}
-		return;
-	case STAGE_SYN_SENT:
-		peer_be_connected(p);
-		return;
-	default:
-		peer_connect(p);
-		ck_assert(peer_alive(p));
-	}
-	if (stage == STAGE_CLOSE_WAIT || stage == STAGE_LAST_ACK)
-		peer_send(p, PEER_ACK | PEER_FIN, NULL, 0);
-	if (stage == STAGE_ESTABLISHED || stage == STAGE_CLOSE_WAIT) {
-		sock_lib_send(s, p->sk, 0, 0, data, 3000, 0);
-		return;
-	}
-	sock_shutdown(s, p->sk, 1);
-	if (stage == STAGE_FIN_WAIT_2 || stage == STAGE_TIME_WAIT)
-		peer_ack(p);
-	if (stage == STAGE_CLOSING || stage == STAGE_TIME_WAIT)
-		peer_send(p, PEER_ACK | PEER_FIN, NULL, 0);
+	peer_enter(&t->p, stage);
+	if (stage == STAGE_ESTABLISHED || stage == STAGE_CLOSE_WAIT)
+		sock_lib_send(t->p.s, t->p.sk, 0, 0, data, 3000, 0);
 }
 
 /* --- frames as they might come --- */
@@ -287,7 +237,7 @@ static void check_all_given_back(struct test *t)
 	ck_assert(stack_idle(s));
 }
 
-static void one_batch(struct test *t, enum stage stage)
+static void one_batch(struct test *t, enum peer_stage stage)
 {
 	struct stack *s = engine_new_ready(NULL);
 
@@ -318,7 +268,7 @@ START_TEST(L_mutated_frames_in_state)
 
 	random_seed(&t.random, seed);
 	for (u32 i = 0; i < batches; i++)
-		one_batch(&t, (enum stage)_i);
+		one_batch(&t, (enum peer_stage)_i);
 }
 END_TEST
 

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "stack/tcp.h"
 #include "tests/lib/sock_lib.h"
 
 enum { IP = 14, STREAM = 1, LISTEN_PORT = 80, PEER_PORT = 4242 };
@@ -151,6 +152,72 @@ void peer_be_connected(struct peer *p)
 	p->host_port = sock_lib_port(p->s, p->sk);
 	must(peer_next(p, &segment) && segment.flags == PEER_SYN, "no SYN");
 	p->ack = segment.seq + 1;
+}
+
+void peer_enter(struct peer *p, enum peer_stage stage)
+{
+	struct peer_segment segment;
+
+	switch (stage) {
+	case STAGE_NONE:
+		return;
+	case STAGE_LISTEN:
+	case STAGE_SYN_RECEIVED:
+		p->listener = sock_lib_open(p->s, STREAM);
+		must(sock_lib_bind(p->s, p->listener, 0, LISTEN_PORT) == 0, "bind");
+		must(sock_listen(p->s, p->listener, 10) == 0, "listen");
+		if (stage == STAGE_SYN_RECEIVED) {
+			peer_send(p, PEER_SYN, NULL, 0);
+			must(peer_next(p, &segment), "no SYN-ACK");
+			p->ack = segment.seq + 1;
+		}
+		return;
+	case STAGE_SYN_SENT:
+		peer_be_connected(p);
+		return;
+	default:
+		peer_connect(p);
+		must(peer_alive(p), "no connection");
+	}
+	if (stage == STAGE_CLOSE_WAIT || stage == STAGE_LAST_ACK)
+		peer_send(p, PEER_ACK | PEER_FIN, NULL, 0);
+	if (stage == STAGE_ESTABLISHED || stage == STAGE_CLOSE_WAIT)
+		return;
+	sock_shutdown(p->s, p->sk, 1);
+	if (stage == STAGE_FIN_WAIT_2 || stage == STAGE_TIME_WAIT)
+		peer_ack(p);
+	if (stage == STAGE_CLOSING || stage == STAGE_TIME_WAIT)
+		peer_send(p, PEER_ACK | PEER_FIN, NULL, 0);
+}
+
+enum peer_stage peer_stage(const struct peer *p)
+{
+	static const enum peer_stage stages[] = {
+		[TCP_SYN_SENT] = STAGE_SYN_SENT,
+		[TCP_SYN_RECEIVED] = STAGE_SYN_RECEIVED,
+		[TCP_ESTABLISHED] = STAGE_ESTABLISHED,
+		[TCP_FIN_WAIT_1] = STAGE_FIN_WAIT_1,
+		[TCP_FIN_WAIT_2] = STAGE_FIN_WAIT_2,
+		[TCP_CLOSE_WAIT] = STAGE_CLOSE_WAIT,
+		[TCP_CLOSING] = STAGE_CLOSING,
+		[TCP_LAST_ACK] = STAGE_LAST_ACK,
+		[TCP_LISTEN] = STAGE_LISTEN,
+		[TCP_CLOSED] = STAGE_NONE,
+	};
+	struct endpoint local = {.addr = addr_v4(NET_HOST), .port = p->host_port};
+	struct endpoint remote = {.addr = addr_v4(NET_PEER), .port = p->port};
+	ref owner = conn_lookup(p->s, PROTO_TCP, &local, &remote);
+	struct sock *sk = sock_get(p->s, owner);
+	struct tcp *t;
+
+	if (slab_get(p->s, SLAB_TCP_REQUEST, owner))
+		return STAGE_SYN_RECEIVED;
+	if (slab_get(p->s, SLAB_TCP_TIMEWAIT, owner))
+		return STAGE_TIME_WAIT;
+	if (!sk)
+		sk = sock_get(p->s, p->sk ? 0 : p->listener);
+	t = sk ? slab_get(p->s, SLAB_TCP, sk->tcp) : NULL;
+	return t ? stages[t->state] : STAGE_NONE;
 }
 
 void peer_icmp(struct peer *p, u8 type, u8 code, u32 rest, u32 seq)

@@ -50,6 +50,28 @@ void peer_ack(struct peer *p);
 void peer_connect(struct peer *p);
 void peer_be_connected(struct peer *p);
 
+/* Where the host's end of the connection stands. */
+enum peer_stage {
+	STAGE_NONE, /* no socket */
+	STAGE_LISTEN,
+	STAGE_SYN_SENT,
+	STAGE_SYN_RECEIVED,
+	STAGE_ESTABLISHED,
+	STAGE_FIN_WAIT_1,
+	STAGE_FIN_WAIT_2,
+	STAGE_CLOSE_WAIT,
+	STAGE_CLOSING,
+	STAGE_LAST_ACK,
+	STAGE_TIME_WAIT,
+	STAGES,
+};
+
+/* Brings the host there; frames of it may wait. */
+void peer_enter(struct peer *p, enum peer_stage stage);
+
+/* Where it stands now. */
+enum peer_stage peer_stage(const struct peer *p);
+
 /* An ICMP error from a router, that quotes a segment of the host with that sequence number. */
 void peer_icmp(struct peer *p, u8 type, u8 code, u32 rest, u32 seq);
 
