@@ -123,6 +123,7 @@ struct tcp {
 	u64 rtx_at, delack_at, keep_at, resume_at; /* deadlines; NEVER */
 	u64 heard_ns;     /* last segment received */
 	u64 text_ns;      /* last one with data */
+	u64 confirmed_ns; /* when the next hop was last confirmed */
 	u64 stalled_ns;   /* since when nothing was acknowledged that waits, 0: not */
 	u64 sent_ns;      /* last data segment sent */
 	u64 challenge_ns; /* RFC 5961 7: begin of the interval, and how many were sent in it */

@@ -31,7 +31,7 @@ static u64 tcp_ack_rtt(struct stack *s, struct tcp *t, const struct tcp_segment 
 		seg->opt.tsecr) {
 		/* The timestamp tells which transmission arrived (RFC 7323 4.1). */
 		ms = tcp_clock(s, t->ts_offset) - seg->opt.tsecr;
-		if (ms < TCP_RTO_MAX_NS / NS_PER_MS)
+		if (ms <= (s->now_ns - MIN(t->stalled_ns, s->now_ns)) / NS_PER_MS + 1) /* not older than what it answers */
 			rtt = MAX(ms, 1) * NS_PER_MS;
 	}
 	if (rtt) {
@@ -41,17 +41,29 @@ static u64 tcp_ack_rtt(struct stack *s, struct tcp *t, const struct tcp_segment 
 	return rtt;
 }
 
+/* The way to the peer works: its next hop need not be asked (RFC 1122 2.3.2.1), at most once a second. */
+static void tcp_ack_confirm(struct stack *s, const struct sock *sk, struct tcp *t)
+{
+	struct path path;
+
+	t->confirmed_ns = s->now_ns;
+	if (ip_route(s, &sk->conn.remote.addr, sk->conn.ifindex, &path) == 0 && !path.local)
+		neigh_confirm(s, &path.next_hop);
+}
+
 static void tcp_ack_advance(struct stack *s, struct sock *sk, struct tcp *t, u32 ack)
 {
 	t->totals.bytes_acked += ack - t->snd_una;
 	t->snd_una = ack;
 	t->retries = 0;
-	t->stalled_ns = 0;
+	t->stalled_ns = tcp_flight(t) ? MAX(s->now_ns, 1) : 0;
 	if (t->flags & TCPF_URG_OUT && seq_geq(ack, t->snd_up))
 		t->flags &= ~(u32)TCPF_URG_OUT;
 	if (seq_lt(t->snd_sml, ack))
 		t->snd_sml = ack;
 	tcp_queue_acked(s, sk, t);
+	if (s->now_ns - t->confirmed_ns >= NS_PER_S)
+		tcp_ack_confirm(s, sk, t);
 }
 
 static bool tcp_ack_duplicate(const struct tcp *t, const struct tcp_segment *seg, u32 acked, u32 flight,
@@ -66,7 +78,7 @@ static bool tcp_ack_duplicate(const struct tcp *t, const struct tcp_segment *seg
 
 void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
 {
-	u32 acked = seg->ack - t->snd_una, flight = tcp_flight(t), sacked;
+	u32 acked = seg->ack - t->snd_una, flight = tcp_flight(t), sacked, known = t->sacked;
 	u32 pipe = tcp_pipe(s, t);
 	bool window_changed = tcp_ack_window(t, seg), dsack;
 	bool recovering = t->recovery == TCP_RECOVERY;
@@ -79,9 +91,12 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 		tcp_ack_advance(s, sk, t, seg->ack);
 		tcp_scoreboard_cut(s, t);
 	}
+	known -= MIN(known, t->sacked); /* acknowledged now, but had been SACKed before */
 	sacked = tcp_sack_update(s, t, seg, &dsack);
 	tcp_recovery_ack(s, t, acked, tcp_ack_duplicate(t, seg, acked, flight, window_changed, sacked));
-	ack.delivered = acked + sacked;
+	ack.delivered = acked - MIN(acked, known) + sacked;
+	if (t->recovery == TCP_LOSS) /* what arrived long ago does not clock out a burst (RFC 3465 2.3) */
+		ack.acked = MIN(acked, ack.delivered);
 	ack.cwnd_limited = limited;
 	ack.in_recovery = recovering || t->recovery == TCP_RECOVERY; /* the ACK that ends it does not grow the window */
 	if (acked && !ack.in_recovery)

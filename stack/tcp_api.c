@@ -50,6 +50,7 @@ static void tcp_connect_init(struct stack *s, struct sock *sk, struct tcp *t)
 	t->snd_una = tcp_isn(s, &sk->conn.local, &sk->conn.remote);
 	t->snd_nxt = t->snd_end = t->snd_sml = t->snd_up = t->lost_edge = t->high_rxt = t->snd_una + 1;
 	t->rtt_sent_ns = s->now_ns;
+	t->stalled_ns = MAX(s->now_ns, 1);
 	t->adv_mss = tcp_adv_mss(s, sk, t, &sk->conn.remote.addr);
 	t->rcv_mss = (u16)MIN(TCP_MSS_DEFAULT, t->adv_mss);
 	tcp_window_init(s, sk, t->adv_mss, &t->rcv_wnd_end, &t->rcv_wscale);

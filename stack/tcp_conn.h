@@ -36,6 +36,7 @@ struct tcp_segment {
 	u16 window;    /* not scaled */
 	u16 urgent;
 	u8 flags;      /* TH_* */
+	u32 isn_above; /* a SYN that ends a TIME-WAIT: our sequence numbers have to begin above this; 0 none */
 	struct tcp_options opt;
 };
 
@@ -135,7 +136,8 @@ u32 tcp_pipe(struct stack *s, const struct tcp *t);
 void tcp_recovery_ack(struct stack *s, struct tcp *t, u32 acked, bool duplicate);
 void tcp_recovery_timeout(struct stack *s, struct tcp *t);
 bool tcp_recovery_next(struct stack *s, const struct tcp *t, u32 *seq, u32 *end); /* what to send again next */
-bool tcp_recovery_rescue(struct stack *s, struct tcp *t, u32 *seq, u32 *end);     /* ... and when nothing else is left */
+bool tcp_recovery_rescue(struct stack *s, struct tcp *t, u32 *seq, u32 *end, bool *tail); /* ... and when nothing else is left */
+void tcp_recovery_resend(struct tcp *t); /* everything in flight again, without a change of the window */
 
 /* --- tcp_receive.c --- */
 void tcp_receive(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_segment *seg);

@@ -8,10 +8,9 @@
 
 enum { ICMP4_UNREACHABLE = 3, ICMP4_FRAG_NEEDED = 4 };
 
-static void tcp_icmp_mtu(struct stack *s, struct sock *sk, struct tcp *t, u32 seq, u32 mtu)
+static void tcp_icmp_mtu(struct stack *s, struct sock *sk, struct tcp *t, u32 mtu)
 {
 	u16 before = t->mss;
-	u32 sent_end;
 
 	if (sk->mtu_discover == LX_IP_PMTUDISC_DONT || sk->mtu_discover >= LX_IP_PMTUDISC_INTERFACE)
 		return;
@@ -22,10 +21,20 @@ static void tcp_icmp_mtu(struct stack *s, struct sock *sk, struct tcp *t, u32 se
 	if (t->mss >= before)
 		return;
 	counter_inc(s, counter_tcp_pmtu);
-	/* The segment that was too large again, smaller; the others follow by the usual recovery (RFC 1191 6.5). */
-	if (seq_lt(seq, t->snd_end) && seq_geq(seq, t->snd_una))
-		tcp_retransmit(s, sk, t, seq, seq_min(seq + t->mss, t->snd_nxt), &sent_end);
-	tcp_timer_update(s, sk, t);
+	/* What is in flight was too large: again, smaller, and that is no sign of congestion (RFC 1191 6.5). */
+	tcp_recovery_resend(t);
+	tcp_output(s, sk, t);
+}
+
+/*
+ * A hard error ends a connect, but a parameter problem is a hint as well (MUST-56). An error of our own says that the next hop
+ * does not answer: as on Linux the connect need not wait for its SYNs to run out.
+ */
+static bool tcp_icmp_ends_opening(const struct stack *s, const struct icmp_error *e)
+{
+	if (netif_is_local(s, &e->offender))
+		return true;
+	return e->fatal && !(e->family == FAMILY_INET && e->type != ICMP4_UNREACHABLE);
 }
 
 static void tcp_icmp_sock(struct stack *s, struct sock *sk, struct tcp *t, u32 seq, const struct icmp_error *e)
@@ -37,12 +46,11 @@ static void tcp_icmp_sock(struct stack *s, struct sock *sk, struct tcp *t, u32 s
 		return;
 	}
 	if (e->family == FAMILY_INET && e->type == ICMP4_UNREACHABLE && e->code == ICMP4_FRAG_NEEDED) {
-		tcp_icmp_mtu(s, sk, t, seq, e->info);
+		tcp_icmp_mtu(s, sk, t, e->info);
 		return;
 	}
 	sk->soft_error = e->error; /* MUST-47, SHLD-25 */
-	/* A parameter problem is a hint as well (MUST-56). */
-	if (t->state == TCP_SYN_SENT && e->fatal && !(e->family == FAMILY_INET && e->type != ICMP4_UNREACHABLE))
+	if (t->state == TCP_SYN_SENT && tcp_icmp_ends_opening(s, e))
 		tcp_done(s, sk, t, e->error);
 }
 

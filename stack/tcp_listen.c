@@ -94,16 +94,18 @@ void tcp_request_timer(struct stack *s, struct tcp_request *req)
 	const struct tcp *t = listener ? tcp_of(s, listener) : NULL;
 	bool waits = req->acked && t && s->now_ns - req->began_ns < t->defer_accept_s * NS_PER_S;
 
-	if (!t || req->retries >= s->tunables.tcp_synack_retries) {
+	if (!t || (!req->acked && req->retries >= s->tunables.tcp_synack_retries)) {
 		counter_inc(s, counter_tcp_handshake_timeout);
 		tcp_request_free(s, req);
 		return;
 	}
-	req->retries++;
+	if (req->retries < 255)
+		req->retries++;
 	if (waits) { /* the peer has the SYN-ACK and just says nothing */
 		wheel_arm(s, req->conn.slab.self, s->now_ns + (TCP_RTO_INITIAL_NS << MIN(req->retries, 7)));
 		return;
 	}
+	req->acked = false; /* the time is over: the peer's next ACK completes it */
 	counter_inc(s, counter_tcp_syn_ack_again);
 	tcp_request_syn_ack(s, req);
 }
@@ -139,6 +141,8 @@ static void tcp_request_new(struct stack *s, struct sock *listener, struct tcp *
 	req->listener = listener->conn.slab.self;
 	req->irs = seg->seq;
 	req->iss = tcp_isn(s, &req->conn.local, &req->conn.remote);
+	if (seg->isn_above && seq_leq(req->iss, seg->isn_above))
+		req->iss = seg->isn_above + 1;
 	req->ts_offset = tcp_ts_offset(s, &req->conn.local, &req->conn.remote);
 	req->ts_recent = o->tsval;
 	req->snd_wnd = seg->window;

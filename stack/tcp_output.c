@@ -298,8 +298,9 @@ bool tcp_retransmit(struct stack *s, struct sock *sk, struct tcp *t, u32 seq, u3
 static bool tcp_output_lost(struct stack *s, struct sock *sk, struct tcp *t, u32 room, u32 limit, bool last)
 {
 	u32 seq, end, sent_end, mss = tcp_full_segment(t);
+	bool tail = false;
 
-	if (last ? !tcp_recovery_rescue(s, t, &seq, &end) : !tcp_recovery_next(s, t, &seq, &end))
+	if (last ? !tcp_recovery_rescue(s, t, &seq, &end, &tail) : !tcp_recovery_next(s, t, &seq, &end))
 		return false;
 	/* A window that shrank does not hold retransmissions back (SHLD-16), beyond its edge only the first segment goes. */
 	if (seq_geq(seq, t->snd_una + MAX(t->snd_wnd, mss)))
@@ -309,7 +310,8 @@ static bool tcp_output_lost(struct stack *s, struct sock *sk, struct tcp *t, u32
 		end = seq + limit;
 	if (!tcp_retransmit(s, sk, t, seq, end, &sent_end))
 		return false;
-	t->high_rxt = seq_max(t->high_rxt, sent_end);
+	if (!tail)
+		t->high_rxt = seq_max(t->high_rxt, sent_end);
 	if (seq == t->snd_una)
 		t->rtx_at = NEVER; /* started anew (RFC 6675 6) */
 	return true;

@@ -218,6 +218,19 @@ void tcp_recovery_timeout(struct stack *s, struct tcp *t)
 	t->flags &= ~(u32)TCPF_RTT_TIMING; /* Karn */
 }
 
+void tcp_recovery_resend(struct tcp *t)
+{
+	if (!tcp_flight(t))
+		return;
+	t->recovery = TCP_LOSS;
+	t->recover = t->snd_nxt;
+	t->lost_edge = t->snd_nxt;
+	t->high_rxt = t->snd_una;
+	t->dup_count = 0;
+	t->dupacks = 0;
+	t->flags &= ~(u32)TCPF_RTT_TIMING;
+}
+
 /* The first hole at or behind seq and below limit. */
 static bool tcp_hole(struct stack *s, const struct tcp *t, u32 from, u32 limit, u32 *seq, u32 *end)
 {
@@ -244,11 +257,12 @@ bool tcp_recovery_next(struct stack *s, const struct tcp *t, u32 *seq, u32 *end)
 }
 
 /* RFC 6675's NextSeg(), rules 3 and 4 */
-bool tcp_recovery_rescue(struct stack *s, struct tcp *t, u32 *seq, u32 *end)
+bool tcp_recovery_rescue(struct stack *s, struct tcp *t, u32 *seq, u32 *end, bool *tail)
 {
 	struct tcp_ranges *r = tcp_scoreboard(s, t);
 	u32 top;
 
+	*tail = false;
 	if (t->recovery != TCP_RECOVERY || !r || r->count == 0)
 		return false;
 	top = r->range[r->count - 1].end;
@@ -259,5 +273,6 @@ bool tcp_recovery_rescue(struct stack *s, struct tcp *t, u32 *seq, u32 *end)
 	*end = t->recover;
 	*seq = seq_max(top, t->recover - MIN((u32)t->mss, t->recover - top));
 	t->rescue = t->recover;
+	*tail = true; /* HighRxt stays */
 	return true;
 }

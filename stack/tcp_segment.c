@@ -68,6 +68,7 @@ void tcp_established(struct stack *s, struct sock *sk, struct tcp *t, const stru
 			t->rtt.rto_ns = TCP_RTO_SYN_LOST_NS;
 	}
 	t->retries = t->backoff = 0;
+	t->stalled_ns = 0;
 	t->quick = TCP_QUICK_ACKS;
 	t->heard_ns = s->now_ns;
 	t->drs_ns = s->now_ns;
@@ -209,7 +210,8 @@ static bool tcp_check_rst(struct stack *s, struct sock *sk, struct tcp *t, const
 	if (!(seg->flags & TH_RST))
 		return true;
 	if (seg->seq != t->rcv_nxt) {
-		tcp_challenge(s, sk, t);
+		if (seq_in_window(seg->seq, t->rcv_nxt, tcp_rcv_window(t)))
+			tcp_challenge(s, sk, t);
 		return false;
 	}
 	counter_inc(s, counter_tcp_reset_in);

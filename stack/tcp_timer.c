@@ -12,7 +12,8 @@
  */
 #include "stack/tcp_conn.h"
 
-#define ORPHAN_RETRIES 8 /* Linux's tcp_orphan_retries 0 */
+#define ORPHAN_RETRIES 8  /* Linux's tcp_orphan_retries 0 */
+#define ORPHAN_BACKOFF 10 /* a closed window that nobody waits for: some minutes (RFC 6429) */
 
 void tcp_timer_update(struct stack *s, struct sock *sk, struct tcp *t)
 {
@@ -132,7 +133,8 @@ static void tcp_expire_persist(struct stack *s, struct sock *sk, struct tcp *t)
 	if (!t->stalled_ns)
 		t->stalled_ns = MAX(s->now_ns, 1);
 	/* Probes that are answered keep the connection for ever (MUST-37). */
-	if (t->probes >= most || (t->probes && tcp_user_timeout(s, t))) {
+	if (t->probes >= most || (t->probes && tcp_user_timeout(s, t)) ||
+		(sk->flags & SOCK_ORPHAN && t->backoff >= ORPHAN_BACKOFF)) {
 		tcp_give_up(s, sk, t);
 		return;
 	}

@@ -135,6 +135,7 @@ bool tcp_timewait_input(struct stack *s, struct tcp_timewait *tw, struct tcp_seg
 	}
 	if ((seg->flags & (TH_SYN | TH_ACK | TH_FIN)) == TH_SYN && tcp_timewait_newer(s, tw, seg)) {
 		counter_inc(s, counter_tcp_timewait_reused);
+		seg->isn_above = tw->snd_nxt + 65535; /* beyond what the old connection may still have under way */
 		tcp_timewait_free(s, tw);
 		return true;
 	}
