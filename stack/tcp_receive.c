@@ -273,6 +273,27 @@ static void tcp_note_recent(struct tcp *t, u32 seq)
 	t->recent[0] = seq;
 }
 
+/*
+ * The window promised room, but small packets occupy more than it counts: then what is out of order makes way for what is in
+ * order, and the program has to read first if that is not enough.
+ */
+static bool tcp_no_room(struct stack *s, struct sock *sk, struct tcp *t, u32 seq)
+{
+	struct tcp_ranges *r = tcp_ooo(s, t);
+
+	if (sk->rx_charged <= 2 * sk->rcvbuf)
+		return false;
+	if (seq_gt(seq, t->rcv_nxt))
+		return true;
+	while (r && r->count && sk->rx_charged > 2 * sk->rcvbuf) {
+		counter_inc(s, counter_tcp_ooo_drop);
+		tcp_ooo_drop(s, sk, t, r, r->count - 1);
+	}
+	if (r && r->count == 0)
+		tcp_ooo_purge(s, sk, t);
+	return sk->rx_charged > 2 * sk->rcvbuf && sk->rxq.count;
+}
+
 void tcp_receive(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_segment *seg)
 {
 	u32 seq = seg->seq, end = seq + seg->len, edge = t->rcv_wnd_end, before = t->rcv_nxt, held = t->ooo_bytes;
@@ -295,7 +316,7 @@ void tcp_receive(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_seg
 		pkt_trim(seg->p, edge - seq);
 		end = edge;
 	}
-	if (sk->rx_charged > 2 * sk->rcvbuf && seq_gt(end, t->rcv_nxt)) {
+	if (tcp_no_room(s, sk, t, seq)) {
 		counter_inc(s, counter_tcp_rcvbuf);
 		t->flags |= TCPF_ACK_NOW;
 		return;

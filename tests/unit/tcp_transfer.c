@@ -7,7 +7,7 @@
 #include <string.h>
 
 #include "stack/linux.h"
-#include "stack/tcp.h"
+#include "stack/tcp_conn.h"
 #include "tests/lib/check_lines.h"
 #include "tests/lib/net_lib.h"
 
@@ -353,6 +353,105 @@ START_TEST(tcp_transfer_heavy_loss)
 }
 END_TEST
 
+/* Keys under which the connection's numbers and timestamps wrap soon after its begin. */
+static void wrap_soon(int i, const struct endpoint *local, const struct endpoint *remote)
+{
+	struct stack *s = w.s[i];
+
+	while (tcp_isn(s, local, remote) < 0xffffffffu - 30000)
+		s->isn_key.k[0]++;
+	while (tcp_clock(s, tcp_ts_offset(s, local, remote)) < 0xffffffffu - 1000)
+		s->ts_key.k[0]++;
+}
+
+struct side {
+	u64 sent, got, total;
+	bool shut, ended;
+};
+
+/* Sends and reads amounts of any size, at any time, with options that change. */
+static void random_turn(int i, struct side *side, struct side *other)
+{
+	static const int names[] = {LX_TCP_NODELAY, LX_TCP_CORK, LX_TCP_QUICKACK};
+	int value = (int)dice() & 1;
+	s64 n;
+
+	if (dice() < 100000)
+		sock_setopt(w.s[i], w.sk[i], LX_SOL_TCP, names[dice() % 3], &value, 4);
+	if (side->sent < side->total) {
+		u64 len = dice() % (dice() & 1 ? 100 : 60000) + 1;
+
+		n = send_some(w.s[i], w.sk[i], side->sent, MIN(len, side->total - side->sent), dice() & 1 ? LX_MSG_MORE : 0);
+		ck_assert_msg(n > 0 || n == -EAGAIN, "send gave %lld", (long long)n);
+		side->sent += n > 0 ? (u64)n : 0;
+	} else if (!side->shut) {
+		ck_assert_int_eq(sock_shutdown(w.s[i], w.sk[i], LX_SHUT_WR), 0);
+		side->shut = true;
+	}
+	if (!side->ended && dice() & 1) {
+		n = recv_some(w.s[i], w.sk[i], side->got, dice() % (dice() & 1 ? 100 : 100000) + 1, 0);
+		ck_assert(n >= 0 || n == -EAGAIN);
+		side->ended = n == 0;
+		side->got += n > 0 ? (u64)n : 0;
+	}
+	(void)other;
+}
+
+/* Both ways at once, any sizes, buffers and options, numbers that wrap. */
+START_TEST(tcp_transfer_random)
+{
+	struct side side[2] = {{.total = 200000 + (u64)_i * 10000}, {.total = 150000}};
+	struct endpoint a = at(NET_HOST, 4000), b = at(NET_PEER, 80);
+	u64 until;
+	ref listener;
+	int size;
+
+	world_new(_i & 1 ? DEVICE_CSUM | DEVICE_TSO4 : 0);
+	w.random = (u64)_i * 1000 + 5;
+	wrap_soon(0, &a, &b);
+	wrap_soon(1, &b, &a);
+	w.loss_ppm = (u32)_i % 3 * 15000;
+	w.reorder_ppm = (u32)_i % 4 * 10000;
+	w.duplicate_ppm = (u32)_i % 5 * 3000;
+	listener = listen_on(1, 80, 16);
+	if (_i & 2) {
+		size = (int)dice() % 30000;
+		sock_setopt(w.s[1], listener, LX_SOL_SOCKET, LX_SO_RCVBUF, &size, 4);
+	}
+	w.sk[0] = tcp_socket(0);
+	if (_i & 4) {
+		size = (int)dice() % 30000;
+		sock_setopt(w.s[0], w.sk[0], LX_SOL_SOCKET, LX_SO_SNDBUF, &size, 4);
+		sock_setopt(w.s[0], w.sk[0], LX_SOL_SOCKET, LX_SO_RCVBUF, &size, 4);
+		size = (int)dice() % 1000 + 88;
+		sock_setopt(w.s[0], w.sk[0], LX_SOL_TCP, LX_TCP_MAXSEG, &size, 4);
+	}
+	ck_assert_int_eq(sock_bind(w.s[0], w.sk[0], &a), 0);
+	ck_assert_int_eq(sock_connect(w.s[0], w.sk[0], &b), -EINPROGRESS);
+	for (int i = 0, error; i < 1000 && !w.sk[1]; i++) {
+		run(100 * NS_PER_MS);
+		w.sk[1] = sock_accept(w.s[1], listener, &error);
+	}
+	ck_assert(w.sk[1] != 0);
+	until = w.now_ns + 36000 * NS_PER_S;
+	while (!side[0].ended || !side[1].ended) {
+		for (int i = 0; i < 2; i++) {
+			random_turn(i, &side[i], &side[!i]);
+			check();
+		}
+		step(w.now_ns + 10 * NS_PER_MS);
+		if (dice() < 1000)
+			run(NS_PER_S);
+		ck_assert_msg(w.now_ns < until, "stalled at %llu of %llu, %llu of %llu", (unsigned long long)side[0].got,
+			(unsigned long long)side[1].total, (unsigned long long)side[1].got,
+			(unsigned long long)side[0].total);
+	}
+	ck_assert_uint_eq(side[0].got, side[1].total);
+	ck_assert_uint_eq(side[1].got, side[0].total);
+	finish(listener);
+}
+END_TEST
+
 START_TEST(tcp_transfer_loopback)
 {
 	struct endpoint to = at(0x7f000001, 80);
@@ -589,6 +688,9 @@ static Suite *suite(void)
 	c = tcase_create("impaired");
 	tcase_add_loop_test(c, tcp_transfer_impaired, 0, 8);
 	tcase_add_loop_test(c, tcp_transfer_heavy_loss, 0, 4);
+	suite_add_tcase(s, c);
+	c = tcase_create("random");
+	tcase_add_loop_test(c, tcp_transfer_random, 0, 40);
 	suite_add_tcase(s, c);
 	c = tcase_create("loopback");
 	tcase_add_test(c, tcp_transfer_loopback);
