@@ -108,6 +108,9 @@ struct winsize;
 	X(int, getpt, (void), -1)                                                                  \
 	X(int, openpty,                                                                            \
 		(int *, int *, char *, const struct termios *, const struct winsize *), -1)        \
+	X(int, daemon, (int, int), -1)                                                             \
+	X(int, login_tty, (int), -1)                                                               \
+	X(int, forkpty, (int *, char *, const struct termios *, const struct winsize *), -1)       \
 	X(FILE *, fopen, (const char *, const char *), -1)                                         \
 	X(FILE *, fdopen, (int, const char *), -1)                                                 \
 	X(FILE *, freopen, (const char *, const char *, FILE *), -1)                               \

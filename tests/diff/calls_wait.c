@@ -1,6 +1,8 @@
 /* Waiting: connects and accepts in both modes, signals with and without SA_RESTART, close and shutdown in another thread. */
 #include "tests/diff/calls.h"
 
+#include <setjmp.h>
+
 static int nonblocking(void)
 {
 	return socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK, 0);
@@ -189,6 +191,67 @@ static void signals(void)
 	close(l);
 }
 
+/* Handlers that use sockets themselves, and that never return. */
+static int handler_fd;
+static char handler_got[8];
+static sigjmp_buf jump;
+
+static void on_alarm_echo(int sig)
+{
+	struct pollfd p = {.fd = handler_fd, .events = POLLIN};
+
+	(void)sig;
+	alarms++;
+	if (send(handler_fd, "sig", 3, 0) == 3 && poll(&p, 1, 1000) == 1)
+		recv(handler_fd, handler_got, 3, MSG_WAITALL);
+}
+
+static void on_alarm_jump(int sig)
+{
+	(void)sig;
+	siglongjmp(jump, 1);
+}
+
+static void on_alarm_close(int sig)
+{
+	(void)sig;
+	alarms++;
+	close(handler_fd);
+}
+
+static void handlers(void)
+{
+	char buf[8];
+	int fd = tcp_to('d');
+
+	handler_fd = tcp_to('e');
+	alarm_in(100, SA_RESTART);
+	signal(SIGALRM, on_alarm_echo);
+	SHOW(recv(fd, buf, 8, 0));
+	SHOW(alarms);
+	show_text("in the handler", handler_got, 3);
+	alarm_in(100, 0);
+	signal(SIGALRM, on_alarm_jump);
+	if (sigsetjmp(jump, 1) == 0)
+		SHOW(recv(fd, buf, 8, 0));
+	else
+		printf("jumped out\n");
+	alarm_in(100, 0);
+	signal(SIGALRM, on_alarm_jump);
+	if (sigsetjmp(jump, 1) == 0)
+		SHOW(poll_for(fd, POLLIN, 3000));
+	else
+		printf("jumped out\n");
+	SHOW(send(handler_fd, "abc", 3, 0));
+	SHOW(recv(handler_fd, buf, 3, MSG_WAITALL));
+	close(fd);
+	fd = handler_fd;
+	alarm_in(100, SA_RESTART);
+	signal(SIGALRM, on_alarm_close);
+	SHOW(recv(fd, buf, 8, 0));
+	SHOW(alarms);
+}
+
 /* A peer that does not read: how much fits differs, not what happens then. */
 static void full(void)
 {
@@ -374,6 +437,7 @@ int main(int argc, char **argv)
 	accepts();
 	no_numbers();
 	signals();
+	handlers();
 	full();
 	wait_all();
 	threads();
