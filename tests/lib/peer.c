@@ -92,12 +92,20 @@ void peer_send_at(struct peer *p, u16 flags, u32 seq, u32 ack, const void *paylo
 {
 	u8 options[] = {1, 1, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0, 2, 4, 1460 >> 8, 1460 & 0xff, 1, 3, 3, 7, 1, 1, 4, 2};
 	struct net_tcp tcp = {.sport = p->port, .dport = p->host_port, .seq = seq, .ack = ack, .flags = flags, .window = p->window};
+	struct peer_frame *kept = &p->sent[p->frames % PEER_FRAMES];
+	u32 frame_len;
 
 	put32(options + 4, (u32)(p->s->now_ns / NS_PER_MS) + 5000);
 	put32(options + 8, p->ts_host);
 	tcp.options = options + (p->rich ? 0 : 12);
 	tcp.options_len = p->rich ? (flags & PEER_SYN ? 24 : 12) : flags & PEER_SYN ? 4 : 0;
-	must(engine_frame_in(p->s, frame_in, net_tcp(frame_in, &(struct net_ip4){0}, &tcp, payload, len)), "no packet");
+	frame_len = net_tcp(frame_in, &(struct net_ip4){0}, &tcp, payload, len);
+	if (frame_len <= sizeof(kept->bytes)) {
+		kept->len = frame_len;
+		memcpy(kept->bytes, frame_in, frame_len);
+		p->frames++;
+	}
+	must(engine_frame_in(p->s, frame_in, frame_len), "no packet");
 }
 
 void peer_send(struct peer *p, u16 flags, const void *payload, u32 len)

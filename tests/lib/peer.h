@@ -9,6 +9,13 @@
 
 enum { PEER_FIN = 1, PEER_SYN = 2, PEER_RST = 4, PEER_PSH = 8, PEER_ACK = 16, PEER_URG = 32 };
 
+enum { PEER_FRAMES = 8 };
+
+struct peer_frame {
+	u32 len;
+	u8 bytes[1600];
+};
+
 struct peer {
 	struct stack *s;
 	u16 port, host_port;
@@ -19,6 +26,8 @@ struct peer {
 	u32 ts_host;  /* the host's last timestamp value */
 	ref listener; /* the host's sockets */
 	ref sk;
+	struct peer_frame sent[PEER_FRAMES]; /* the last frames of the peer */
+	u32 frames;
 };
 
 /* A segment that the host has sent. */
