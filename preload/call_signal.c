@@ -84,10 +84,12 @@ EXPORT int siginterrupt(int sig, int interrupt)
 /* The kernel's and glibc's part is libc's; a thread that sleeps for a stack socket must be told too. */
 EXPORT int pthread_cancel(pthread_t thread)
 {
-	int err = libc.pthread_cancel(thread);
 	u32 i, pid = (u32)raw_getpid();
 	struct slot *slot;
+	int err;
 
+	libc_need();
+	err = libc.pthread_cancel(thread);
 	if (err || !host_up())
 		return err;
 	for (i = 0; (slot = slot_at(i)) != NULL; i++) {

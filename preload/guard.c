@@ -227,6 +227,7 @@ void guard_install(void)
 
 	if (__atomic_exchange_n(&installed, 1, __ATOMIC_ACQ_REL))
 		return;
+	libc_need();
 	for (sig = 1; sig < SIGNALS; sig++) {
 		if (untouched(sig) || libc.sigaction(sig, NULL, &wanted[sig]))
 			continue;
@@ -240,6 +241,7 @@ int guard_sigaction(int sig, const struct sigaction *act, struct sigaction *old)
 	struct sigaction before, want;
 	int err;
 
+	libc_need();
 	if (!__atomic_load_n(&installed, __ATOMIC_ACQUIRE) || sig < 1 || sig >= SIGNALS || untouched(sig))
 		return libc.sigaction(sig, act, old);
 	before = wanted[sig];
