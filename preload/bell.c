@@ -41,8 +41,7 @@ void bell_ring(u32 bell)
 	if (bell < HOST_BELLS && host_local.bell[bell] >= 0)
 		raw_write(host_local.bell[bell], &one, sizeof(one));
 	else
-		bell_ring_keeper(
-			host_local.host); /* which has all bells, and delivers what is owed */
+		bell_ring_keeper(host_local.host);
 }
 
 void bell_drain(u32 bell)
@@ -71,6 +70,9 @@ void bell_wake(struct slot *slot)
 		break;
 	case 2:
 		bell = __atomic_load_n(&slot->bell, __ATOMIC_ACQUIRE);
+		/* A bell that this process was not given is rung by the keeper, which has all. */
+		if (bell && host_local.bell[bell - 1] < 0)
+			__atomic_store_n(&slot->owed, 1, __ATOMIC_SEQ_CST);
 		if (bell)
 			bell_ring(bell - 1);
 		break;

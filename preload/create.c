@@ -5,6 +5,7 @@
 
 #include <stdio.h>
 #include <sys/eventfd.h>
+#include <sys/resource.h>
 #include <sys/sysinfo.h>
 
 #include "preload/epoll.h"
@@ -13,12 +14,14 @@
 #include "stack/netif.h"
 
 /*
- * What a host starts with. A burst of sends may use up what is left before the keeper has been scheduled to make the region
- * larger, on a busy processor some milliseconds later: 16 MiB are left by then. Untouched, it costs addresses only.
+ * What a host starts with. A burst of sends may use up what is left before the keeper has been
+ * scheduled to make the region larger, on a busy processor some milliseconds later: 16 MiB are left
+ * by then. Untouched, it costs addresses only.
  */
 #define FIRST_BYTES (64ull << 20)
 
 #define LIMIT_MIN (64ull << 20)
+#define SPARE_FDS 24 /* that a keeper needs for little more than itself */
 #define LIMIT_MAX (32ull << 30)
 
 /* A region may take half of the machine's memory. */
@@ -33,14 +36,19 @@ static u64 create_limit(void)
 	return MIN(MAX(half, LIMIT_MIN), LIMIT_MAX) / SLAB_SPAN_BYTES * SLAB_SPAN_BYTES;
 }
 
+/* Where descriptors are few there are fewer bells, and room is left for the members' connections.
+ */
 static int create_bells(struct host_local *local)
 {
-	for (u32 i = 0; i < HOST_BELLS; i++) {
-		int fd = raw_eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	struct rlimit limit = {HOST_BELLS + SPARE_FDS, 0};
+	u32 n;
 
-		if (fd < 0)
-			return fd;
-		local->bell[i] = fd;
+	raw_syscall4(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&limit);
+	n = limit.rlim_cur > SPARE_FDS + 2 ? (u32)MIN(limit.rlim_cur - SPARE_FDS, HOST_BELLS) : 2;
+	for (u32 i = 0; i < HOST_BELLS; i++) {
+		local->bell[i] = i < n ? raw_eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) : -1;
+		if (i < n && local->bell[i] < 0)
+			return local->bell[i];
 	}
 	return 0;
 }
@@ -130,7 +138,8 @@ static void create_more_addresses(struct stack *s, const struct config *config)
 static int create_region(
 	struct host_local *local, const struct config *config, char *why, size_t why_size)
 {
-	u64 size = HOST_BYTES + MAX(stack_min_size(), FIRST_BYTES), limit = MAX(create_limit(), size);
+	u64 size = HOST_BYTES + MAX(stack_min_size(), FIRST_BYTES),
+	    limit = MAX(create_limit(), size);
 	struct host *host;
 	int ret = region_create(local, size, limit);
 

@@ -13,6 +13,7 @@
 
 #include <stdio.h>
 
+#define FEW_FDS		 128
 #define JOIN_PATIENCE_NS (10 * NS_PER_S)
 #define JOIN_PAUSE_NS	 (2 * NS_PER_MS)
 
@@ -107,24 +108,27 @@ int join_connect(const struct config *config)
 static int join_adopt(struct host_local *local, const struct join_reply *reply, int *fds, u32 count)
 {
 	int floor = region_fd_floor();
-	u32 extra = reply->has_capture + reply->has_log,
-	    bells = count >= 2 + extra ? count - 2 - extra : 0;
+	u32 bells = 2 + reply->has_capture + reply->has_log; /* where they begin */
+	/* A program with few descriptors to its name is not left without. */
+	u32 keep = bells + (floor < FEW_FDS ? MAX((u32)floor / 8, 2) : HOST_BELLS);
+	char why[CONFIG_WHY_MAX];
 
-	for (u32 i = 0; i < count; i++)
-		fds[i] = region_fd_hide(fds[i], floor);
+	for (u32 i = 0; i < count; i++) {
+		if (i < keep)
+			fds[i] = region_fd_hide(fds[i], floor);
+		else
+			raw_close(fds[i]);
+	}
 	for (u32 i = 0; i < HOST_BELLS; i++)
-		local->bell[i] = i < bells ? fds[2 + i] : -1;
+		local->bell[i] = bells + i < MIN(count, keep) ? fds[bells + i] : -1;
 	local->dev = reply->dev;
 	local->dev.fd = fds[1];
 	local->member = reply->member;
+	if (reply->has_capture)
+		capture_attach(&local->capture, fds[2], config_get()->config.pcap_filter, why,
+			sizeof(why));
 	if (reply->has_log)
-		local->log_fd = fds[count - 1];
-	if (reply->has_capture) {
-		char why[CONFIG_WHY_MAX];
-
-		capture_attach(&local->capture, fds[count - 1 - reply->has_log],
-			config_get()->config.pcap_filter, why, sizeof(why));
-	}
+		local->log_fd = fds[2 + reply->has_capture];
 	return region_attach(local, fds[0], reply->size);
 }
 
@@ -155,7 +159,7 @@ static int join_ask(
 	}
 	if (ret < (ssize_t)sizeof(reply))
 		return -EAGAIN;
-	if (reply.status == 0 && count >= 2) {
+	if (reply.status == 0 && count > 2 + reply.has_capture + reply.has_log) {
 		int adopted = join_adopt(local, &reply, fds, count);
 
 		if (adopted < 0)

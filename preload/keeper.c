@@ -361,12 +361,12 @@ static void keeper_accept_member(struct watch *w, const struct join_request *req
 	reply.has_log = host_local.log_fd >= 0;
 	fds[count++] = host_local.region_fd;
 	fds[count++] = host_local.dev.fd;
-	for (u32 i = 0; i < HOST_BELLS; i++)
-		fds[count++] = host_local.bell[i];
 	if (reply.has_capture)
 		fds[count++] = host_local.capture.fd;
 	if (reply.has_log)
 		fds[count++] = host_local.log_fd;
+	for (u32 i = 0; i < HOST_BELLS && host_local.bell[i] >= 0; i++)
+		fds[count++] = host_local.bell[i];
 	if (join_send(w->fd, &reply, sizeof(reply), fds, count) < 0) {
 		keeper_hangup(w);
 		return;
@@ -587,8 +587,11 @@ int keeper_run(int fd)
 		return keeper.listener;
 	}
 	ret = host_create(&keeper.config, why, sizeof(why));
-	if (ret == 0)
+	if (ret == 0) {
 		ret = keeper_watch_all(fd);
+		if (ret < 0)
+			snprintf(why, sizeof(why), "cannot start the host: %s", strerror(-ret));
+	}
 	if (ret < 0) {
 		keeper_refuse(fd, ret, why);
 		return ret;

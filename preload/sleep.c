@@ -190,7 +190,8 @@ static int sleep_on_futex(struct sleep *w, struct host *host)
 	int ret = 0;
 
 	sleep_say(w, ON_FUTEX);
-	if (!sleep_woken(w) && !sleep_role_vacant(host))
+	/* Without a bell there is no driving: the keeper does it. */
+	if (!sleep_woken(w) && !(w->slot->bell && sleep_role_vacant(host)))
 		ret = raw_futex(&w->slot->woken, FUTEX_WAIT_BITSET, w->seen,
 			w->deadline_ns == NEVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
 	sleep_say(w, AWAKE);
@@ -210,9 +211,7 @@ static int sleep_once(struct sleep *w, struct host *host)
 	if (w->role)
 		return sleep_driving(w, host);
 	sleep_show(host, w, true);
-	/* Without a bell nobody can drive; who would have to wait for one looks as often as
-	 * without. */
-	ret = kernel || sleep_role_vacant(host) ? sleep_on_bell(w, host) : sleep_on_futex(w, host);
+	ret = kernel ? sleep_on_bell(w, host) : sleep_on_futex(w, host);
 	sleep_show(host, w, false);
 	return ret;
 }
