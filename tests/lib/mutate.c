@@ -335,6 +335,72 @@ static void begin(struct mutation *m, enum peer_stage stage)
 	engine_frames_drop(s);
 }
 
+static const char *end(struct mutation *m, const char *why)
+{
+	if (!why)
+		why = broken_invariant(m->p.s);
+	if (!why && !new_connection_works(m))
+		why = "a new connection does not work";
+	if (!why)
+		why = left_over(m);
+	if (!why)
+		why = broken_invariant(m->p.s);
+	engine_free(m->p.s);
+	return why;
+}
+
+struct mutation_field {
+	u32 offset, bytes;
+};
+
+static const struct mutation_field fields[MUTATION_FIELDS] = {
+	{IP, 1}, {IP + 1, 1}, {IP + 2, 2}, {IP + 4, 2}, {IP + 6, 2}, {IP + 8, 1}, {IP + 9, 1}, {IP + 12, 4}, {IP + 16, 4}, /* IPv4 */
+	{IP + 20, 2}, {IP + 22, 2}, {IP + 24, 4}, {IP + 28, 4}, {IP + 32, 1}, {IP + 33, 1}, {IP + 34, 2}, {IP + 38, 2}, /* TCP */
+	{IP + 40, 1}, {IP + 41, 1}, {IP + 42, 1}, {IP + 43, 1}, {IP + 44, 4}, {IP + 48, 4}, /* its first options */
+};
+
+static u32 get_field(const struct mutation_field *f)
+{
+	return f->bytes == 1 ? frame[f->offset] : f->bytes == 2 ? get16(frame + f->offset) : get32(frame + f->offset);
+}
+
+/* The edges of a field of that size, and what lies beside the right value. */
+static void set_edge(const struct mutation_field *f, u32 edge)
+{
+	u32 most = f->bytes == 4 ? UINT32_MAX : (1u << 8 * f->bytes) - 1, right = get_field(f);
+	const u32 values[MUTATION_EDGES] = {0, 1, most, most - 1, most / 2, most / 2 + 1, right - 1, right + 1, right << 4, right ^ 0x10};
+
+	if (f->bytes == 1)
+		frame[f->offset] = (u8)values[edge];
+	else if (f->bytes == 2)
+		put16(frame + f->offset, values[edge]);
+	else
+		put32(frame + f->offset, values[edge]);
+}
+
+const char *mutation_sweep(struct mutation *m, enum peer_stage stage, u32 field, u32 edge, u32 field2, u32 edge2)
+{
+	static const u16 flags[] = {PEER_ACK | PEER_PSH, PEER_SYN, PEER_ACK | PEER_FIN};
+	u8 options[12] = {1, 1, 8, 10};
+	struct net_tcp tcp;
+	u32 len;
+
+	begin(m, stage);
+	for (u32 i = 0; i < ARRAY_LEN(flags); i++) {
+		tcp = (struct net_tcp){.sport = m->p.port, .dport = m->p.host_port, .seq = m->p.seq, .ack = m->p.ack,
+			.flags = flags[i], .window = 65535, .options = options, .options_len = sizeof(options)};
+		put32(options + 4, (u32)(m->p.s->now_ns / NS_PER_MS) + 5000);
+		put32(options + 8, m->p.ts_host);
+		len = net_tcp(frame, &(struct net_ip4){0}, &tcp, data, i == 1 ? 0 : 100);
+		set_edge(&fields[field], edge);
+		set_edge(&fields[field2], edge2);
+		fix_sums(len);
+		engine_frame_in(m->p.s, frame, len);
+		engine_run(m->p.s, 50 * NS_PER_MS);
+	}
+	return end(m, NULL);
+}
+
 const char *mutation_run(struct mutation *m, enum peer_stage stage, u32 frames)
 {
 	const char *why = NULL;
@@ -349,14 +415,5 @@ const char *mutation_run(struct mutation *m, enum peer_stage stage, u32 frames)
 		else if (m->input || !pick(m, 8))
 			why = broken_invariant(m->p.s);
 	}
-	if (!why)
-		why = broken_invariant(m->p.s);
-	if (!why && !new_connection_works(m))
-		why = "a new connection does not work";
-	if (!why)
-		why = left_over(m);
-	if (!why)
-		why = broken_invariant(m->p.s);
-	engine_free(m->p.s);
-	return why;
+	return end(m, why);
 }

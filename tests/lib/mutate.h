@@ -22,4 +22,11 @@ struct mutation {
  */
 const char *mutation_run(struct mutation *m, enum peer_stage stage, u32 frames);
 
+/*
+ * One right segment with data, one SYN and one FIN, each with two header fields (of MUTATION_FIELDS) set to an edge (of MUTATION_EDGES) of their
+ * range, come in; then the same questions.
+ */
+enum { MUTATION_FIELDS = 23, MUTATION_EDGES = 10 };
+const char *mutation_sweep(struct mutation *m, enum peer_stage stage, u32 field, u32 edge, u32 field2, u32 edge2);
+
 #endif
