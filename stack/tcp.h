@@ -1,6 +1,7 @@
 /*
- * TCP's objects in the region: the transmission control block of a socket, a handshake that a listener has begun, and
- * TIME-WAIT; and what the engine calls. The code between the files of TCP is in tcp_conn.h.
+ * TCP's objects in the region: the transmission control block of a socket, a handshake that a
+ * listener has begun, and TIME-WAIT; and what the engine calls. The code between the files of TCP
+ * is in tcp_conn.h.
  */
 #ifndef STACK_TCP_H
 #define STACK_TCP_H
@@ -25,34 +26,35 @@ enum tcp_state {
 };
 
 enum tcp_flag {
-	TCPF_TIMESTAMP = 1 << 0,    /* RFC 7323 negotiated */
-	TCPF_SACK = 1 << 1,         /* RFC 2018 negotiated */
+	TCPF_TIMESTAMP = 1 << 0, /* RFC 7323 negotiated */
+	TCPF_SACK = 1 << 1,	 /* RFC 2018 negotiated */
 	TCPF_WSCALE = 1 << 2,
-	TCPF_FIN = 1 << 3,          /* a FIN stands behind the last byte queued */
-	TCPF_RCV_FIN = 1 << 4,      /* the peer's FIN has been received in order */
+	TCPF_FIN = 1 << 3,     /* a FIN stands behind the last byte queued */
+	TCPF_RCV_FIN = 1 << 4, /* the peer's FIN has been received in order */
 	TCPF_NODELAY = 1 << 5,
 	TCPF_CORK = 1 << 6,
-	TCPF_MORE = 1 << 7,         /* the last send said MSG_MORE */
-	TCPF_ACK_NOW = 1 << 8,      /* an ACK is due at the end of this entry */
-	TCPF_ACK_DELAYED = 1 << 9,  /* an ACK is owed by delack_at */
-	TCPF_PINGPONG = 1 << 10,    /* the program answers: delay ACKs */
-	TCPF_DSACK = 1 << 11,       /* dsack_start.. holds a duplicate to report */
-	TCPF_RTT_TIMING = 1 << 12,  /* rtt_seq is being timed */
+	TCPF_MORE = 1 << 7,	   /* the last send said MSG_MORE */
+	TCPF_ACK_NOW = 1 << 8,	   /* an ACK is due at the end of this entry */
+	TCPF_ACK_DELAYED = 1 << 9, /* an ACK is owed by delack_at */
+	TCPF_PINGPONG = 1 << 10,   /* the program answers: delay ACKs */
+	TCPF_DSACK = 1 << 11,	   /* dsack_start.. holds a duplicate to report */
+	TCPF_RTT_TIMING = 1 << 12, /* rtt_seq is being timed */
 	TCPF_CWND_LIMITED = 1 << 13,
-	TCPF_PASSIVE = 1 << 14,     /* opened by a listener (MUST-11) */
+	TCPF_PASSIVE = 1 << 14,	      /* opened by a listener (MUST-11) */
 	TCPF_RETRANSMITTED = 1 << 15, /* something below snd_nxt was sent twice */
-	TCPF_URG_OUT = 1 << 16,     /* snd_up is ahead of snd_una */
-	TCPF_TAIL_HELD = 1 << 17,   /* a plan copies into the room of the last packet */
-	TCPF_NOSPACE = 1 << 18,     /* a writer found no room: EV_OUT when there is */
-	TCPF_TX_FULL = 1 << 19,     /* the device's queue was full: go on at resume_at */
-	TCPF_QUICKACK_SET = 1 << 20,/* TCP_QUICKACK was set */
+	TCPF_URG_OUT = 1 << 16,	      /* snd_up is ahead of snd_una */
+	TCPF_TAIL_HELD = 1 << 17,     /* a plan copies into the room of the last packet */
+	TCPF_NOSPACE = 1 << 18,	      /* a writer found no room: EV_OUT when there is */
+	TCPF_TX_FULL = 1 << 19,	      /* the device's queue was full: go on at resume_at */
+	TCPF_QUICKACK_SET = 1 << 20,  /* TCP_QUICKACK was set */
 	TCPF_LINGER2_SET = 1 << 21,
 	TCPF_FIN_SENT = 1 << 22,
 	TCPF_INQ = 1 << 23,
-	TCPF_PUSH_ALL = 1 << 24,    /* send what waits whatever Nagle says */
-	TCPF_ACK_SOON = 1 << 25,    /* a small segment is waiting to be read (Linux's ICSK_ACK_PUSHED) */
-	TCPF_FIN_SEEN = 1 << 26,    /* the peer's FIN has come, in order or not */
-	TCPF_RTO_SPENT = 1 << 27,   /* ssthresh was already lowered for this flight's timeouts */
+	TCPF_PUSH_ALL = 1 << 24, /* send what waits whatever Nagle says */
+	TCPF_ACK_SOON =
+		1 << 25, /* a small segment is waiting to be read (Linux's ICSK_ACK_PUSHED) */
+	TCPF_FIN_SEEN = 1 << 26,  /* the peer's FIN has come, in order or not */
+	TCPF_RTO_SPENT = 1 << 27, /* ssthresh was already lowered for this flight's timeouts */
 };
 
 enum tcp_recovery { TCP_OPEN, TCP_RECOVERY, TCP_LOSS };
@@ -74,39 +76,43 @@ struct tcp {
 	u8 rcv_wscale; /* of windows that we send */
 	u8 recovery;   /* enum tcp_recovery */
 	u32 flags;     /* enum tcp_flag */
-	/* Sending: RFC 9293's variables, and the queue [snd_una .. snd_end) of bytes; a FIN has number snd_end. */
+	/* Sending: RFC 9293's variables, and the queue [snd_una .. snd_end) of bytes; a FIN has
+	 * number snd_end. */
 	u32 snd_una, snd_nxt, snd_end;
 	u32 snd_wnd, snd_wl1, snd_wl2, snd_max_wnd;
-	u32 snd_sml;    /* end of the last short segment (Minshall's form of Nagle) */
-	u32 snd_up;     /* one past the urgent byte */
-	u32 snd_push;   /* data below was pushed */
-	ref snd_head, snd_tail; /* packets linked by pkt.next; pkt.seq numbers the first byte of the view */
-	ref snd_cursor; /* the packet that holds snd_nxt, or a packet in front of it, or 0: from the head */
-	u16 mss;        /* payload of a full segment, options allowed for */
-	u16 peer_mss;   /* as the peer announced it */
-	u16 adv_mss;    /* as we announced it */
-	u16 gso_max;    /* largest IP packet for the device when it segments, else 0 */
-	u16 rcv_mss;    /* estimate of what the peer sends */
+	u32 snd_sml;		/* end of the last short segment (Minshall's form of Nagle) */
+	u32 snd_up;		/* one past the urgent byte */
+	u32 snd_push;		/* data below was pushed */
+	ref snd_head, snd_tail; /* packets linked by pkt.next; pkt.seq numbers the first byte of the
+				   view */
+	ref snd_cursor; /* the packet that holds snd_nxt, or a packet in front of it, or 0: from the
+			   head */
+	u16 mss;	/* payload of a full segment, options allowed for */
+	u16 peer_mss;	/* as the peer announced it */
+	u16 adv_mss;	/* as we announced it */
+	u16 gso_max;	/* largest IP packet for the device when it segments, else 0 */
+	u16 rcv_mss;	/* estimate of what the peer sends */
 	/* Congestion and loss. */
 	u32 cwnd, ssthresh, cwnd_acked;
-	u32 recover;    /* recovery ends when this is acknowledged */
-	u32 high_rxt;   /* retransmitted below this in this recovery (RFC 6675) */
-	u32 rescue;     /* end of the rescue retransmission's allowance */
-	u32 lost_edge;  /* whatever is not SACKed below is lost */
-	u32 sacked;     /* bytes in the scoreboard */
-	u32 dupacks;    /* bytes that duplicate ACKs stand for, without SACK */
+	u32 recover;	/* recovery ends when this is acknowledged */
+	u32 high_rxt;	/* retransmitted below this in this recovery (RFC 6675) */
+	u32 rescue;	/* end of the rescue retransmission's allowance */
+	u32 lost_edge;	/* whatever is not SACKed below is lost */
+	u32 sacked;	/* bytes in the scoreboard */
+	u32 dupacks;	/* bytes that duplicate ACKs stand for, without SACK */
 	ref scoreboard; /* packet that holds a struct tcp_ranges */
-	u32 dup_count;  /* duplicate ACKs in a row */
+	u32 dup_count;	/* duplicate ACKs in a row */
 	/* Receiving. */
 	u32 rcv_nxt;
 	u32 rcv_wnd_end; /* right edge of the window as advertised */
-	u32 rcv_acked;   /* rcv_nxt of the last ACK sent */
-	u32 copied_seq;  /* the next byte for the program */
-	u32 fin_seq;     /* TCPF_FIN_SEEN: the number of the peer's FIN */
+	u32 rcv_acked;	 /* rcv_nxt of the last ACK sent */
+	u32 copied_seq;	 /* the next byte for the program */
+	u32 fin_seq;	 /* TCPF_FIN_SEEN: the number of the peer's FIN */
 	u32 window_clamp;
-	ref ooo;         /* packet that holds a struct tcp_ranges */
+	ref ooo; /* packet that holds a struct tcp_ranges */
 	u32 ooo_bytes;
-	u32 recent[4];   /* a number in each range that was reported last, newest first (RFC 2018 4) */
+	u32 recent[4]; /* a number in each range that was reported last, newest first (RFC 2018 4)
+			*/
 	u32 dsack_start, dsack_end;
 	u32 ts_recent;
 	u32 ts_offset;
@@ -121,15 +127,15 @@ struct tcp {
 	u8 quick;    /* ACKs to send at once */
 	u64 rtt_sent_ns;
 	u64 rtx_at, delack_at, keep_at, resume_at; /* deadlines; NEVER */
-	u64 heard_ns;     /* last segment received */
-	u64 text_ns;      /* last one with data */
-	u64 confirmed_ns; /* when the next hop was last confirmed */
-	u64 stalled_ns;   /* since when nothing was acknowledged that waits, 0: not */
-	u64 sent_ns;      /* last data segment sent */
+	u64 heard_ns;				   /* last segment received */
+	u64 text_ns;				   /* last one with data */
+	u64 confirmed_ns;			   /* when the next hop was last confirmed */
+	u64 stalled_ns;	  /* since when nothing was acknowledged that waits, 0: not */
+	u64 sent_ns;	  /* last data segment sent */
 	u64 challenge_ns; /* RFC 5961 7: begin of the interval, and how many were sent in it */
 	u8 challenges;
-	u8 cc;            /* enum tcp_cc */
-	u8 urg_state;     /* enum tcp_urg */
+	u8 cc;	      /* enum tcp_cc */
+	u8 urg_state; /* enum tcp_urg */
 	u8 urg_byte;
 	u32 urg_seq;
 	u64 cc_private[8];
@@ -144,8 +150,8 @@ struct tcp {
 	u16 user_mss;
 	u8 keep_cnt, syn_retries;
 	/* A listener's queues (state TCP_LISTEN); a connection's place in one. */
-	ref listener;     /* of a connection not yet accepted: the socket that listens */
-	ref accept_next;  /* of a connection; the head of a listener's queue */
+	ref listener;	 /* of a connection not yet accepted: the socket that listens */
+	ref accept_next; /* of a connection; the head of a listener's queue */
 	ref accept_tail;
 	u32 accept_count, backlog;
 	ref request_head;
@@ -159,17 +165,17 @@ enum tcp_urg { TCP_URG_NONE, TCP_URG_NOT_YET, TCP_URG_VALID, TCP_URG_READ };
 struct tcp_request {
 	struct conn conn; /* must be first */
 	struct timer timer;
-	ref listener;     /* struct sock */
-	ref next, prev;   /* in the listener's queue */
+	ref listener;	/* struct sock */
+	ref next, prev; /* in the listener's queue */
 	u32 iss, irs, rcv_wnd, snd_wnd;
 	u32 ts_recent, ts_offset;
 	u64 began_ns, sent_ns;
 	u16 peer_mss, adv_mss;
-	u8 flags;         /* enum tcp_option_flag that both sides have */
+	u8 flags; /* enum tcp_option_flag that both sides have */
 	u8 snd_wscale, rcv_wscale;
 	u8 retries;
 	u8 tos;
-	bool acked;       /* the bare ACK came while data is waited for (TCP_DEFER_ACCEPT) */
+	bool acked; /* the bare ACK came while data is waited for (TCP_DEFER_ACCEPT) */
 	u8 challenges;
 	u64 challenge_ns;
 };
@@ -177,7 +183,7 @@ struct tcp_request {
 struct tcp_timewait {
 	struct conn conn; /* must be first */
 	struct timer timer;
-	ref next, prev;   /* oldest first */
+	ref next, prev; /* oldest first */
 	u32 snd_nxt, rcv_nxt, rcv_wnd;
 	u32 ts_recent, ts_offset;
 	u64 ts_recent_ns, acked_ns;

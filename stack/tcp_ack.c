@@ -1,15 +1,18 @@
 /*
- * An acknowledgement: what it takes off the send queue, what it says of the round trip, the window and losses, and what
- * congestion control makes of it. (RFC 9293 3.10.7.4 fifth step, RFC 5681, RFC 6298, RFC 7323 4)
+ * An acknowledgement: what it takes off the send queue, what it says of the round trip, the window
+ * and losses, and what congestion control makes of it. (RFC 9293 3.10.7.4 fifth step, RFC 5681, RFC
+ * 6298, RFC 7323 4)
  */
 #include "stack/tcp_conn.h"
 
 /* RFC 9293 3.10.7.4: SND.WND, from the newest segment. True when it changed. */
 static bool tcp_ack_window(struct tcp *t, const struct tcp_segment *seg)
 {
-	u32 window = (u32)seg->window << (seg->flags & TH_SYN ? 0 : t->snd_wscale), before = t->snd_wnd;
+	u32 window = (u32)seg->window << (seg->flags & TH_SYN ? 0 : t->snd_wscale),
+	    before = t->snd_wnd;
 
-	if (!(seq_lt(t->snd_wl1, seg->seq) || (t->snd_wl1 == seg->seq && seq_leq(t->snd_wl2, seg->ack))))
+	if (!(seq_lt(t->snd_wl1, seg->seq) ||
+		    (t->snd_wl1 == seg->seq && seq_leq(t->snd_wl2, seg->ack))))
 		return false;
 	t->snd_wnd = window;
 	t->snd_wl1 = seg->seq;
@@ -27,11 +30,12 @@ static u64 tcp_ack_rtt(struct stack *s, struct tcp *t, const struct tcp_segment 
 	if (t->flags & TCPF_RTT_TIMING && seq_geq(seg->ack, t->rtt_seq)) {
 		t->flags &= ~(u32)TCPF_RTT_TIMING;
 		rtt = MAX(s->now_ns - t->rtt_sent_ns, 1);
-	} else if (t->flags & TCPF_RETRANSMITTED && t->flags & TCPF_TIMESTAMP && seg->opt.flags & TCP_OPT_TIMESTAMP &&
-		seg->opt.tsecr) {
+	} else if (t->flags & TCPF_RETRANSMITTED && t->flags & TCPF_TIMESTAMP &&
+		   seg->opt.flags & TCP_OPT_TIMESTAMP && seg->opt.tsecr) {
 		/* The timestamp tells which transmission arrived (RFC 7323 4.1). */
 		ms = tcp_clock(s, t->ts_offset) - seg->opt.tsecr;
-		if (ms <= (s->now_ns - MIN(t->stalled_ns, s->now_ns)) / NS_PER_MS + 1) /* not older than what it answers */
+		if (ms <= (s->now_ns - MIN(t->stalled_ns, s->now_ns)) / NS_PER_MS +
+				  1) /* not older than what it answers */
 			rtt = MAX(ms, 1) * NS_PER_MS;
 	}
 	if (rtt) {
@@ -41,7 +45,8 @@ static u64 tcp_ack_rtt(struct stack *s, struct tcp *t, const struct tcp_segment 
 	return rtt;
 }
 
-/* The way to the peer works: its next hop need not be asked (RFC 1122 2.3.2.1), at most once a second. */
+/* The way to the peer works: its next hop need not be asked (RFC 1122 2.3.2.1), at most once a
+ * second. */
 static void tcp_ack_confirm(struct stack *s, const struct sock *sk, struct tcp *t)
 {
 	struct path path;
@@ -66,13 +71,13 @@ static void tcp_ack_advance(struct stack *s, struct sock *sk, struct tcp *t, u32
 		tcp_ack_confirm(s, sk, t);
 }
 
-static bool tcp_ack_duplicate(const struct tcp *t, const struct tcp_segment *seg, u32 acked, u32 flight,
-	bool window_changed, u32 sacked)
+static bool tcp_ack_duplicate(const struct tcp *t, const struct tcp_segment *seg, u32 acked,
+	u32 flight, bool window_changed, u32 sacked)
 {
 	if (acked || !flight || seg->flags & (TH_SYN | TH_FIN))
 		return false;
 	if (t->flags & TCPF_SACK)
-		return sacked != 0; /* RFC 6675 2 */
+		return sacked != 0;		 /* RFC 6675 2 */
 	return seg->len == 0 && !window_changed; /* RFC 5681 2 */
 }
 
@@ -83,7 +88,8 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 	bool window_changed = tcp_ack_window(t, seg), dsack;
 	bool recovering = t->recovery == TCP_RECOVERY;
 	struct tcp_cc_ack ack = {.now_ns = s->now_ns, .acked = acked, .in_flight = pipe};
-	bool limited = t->flags & TCPF_CWND_LIMITED || (t->cwnd < t->ssthresh && 2 * pipe > t->cwnd);
+	bool limited =
+		t->flags & TCPF_CWND_LIMITED || (t->cwnd < t->ssthresh && 2 * pipe > t->cwnd);
 
 	t->probes = 0;
 	if (acked) {
@@ -93,12 +99,16 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 	}
 	known -= MIN(known, t->sacked); /* acknowledged now, but had been SACKed before */
 	sacked = tcp_sack_update(s, t, seg, &dsack);
-	tcp_recovery_ack(s, t, acked, tcp_ack_duplicate(t, seg, acked, flight, window_changed, sacked));
+	tcp_recovery_ack(
+		s, t, acked, tcp_ack_duplicate(t, seg, acked, flight, window_changed, sacked));
 	ack.delivered = acked - MIN(acked, known) + sacked;
-	if (t->recovery == TCP_LOSS) /* what arrived long ago does not clock out a burst (RFC 3465 2.3) */
+	if (t->recovery ==
+		TCP_LOSS) /* what arrived long ago does not clock out a burst (RFC 3465 2.3) */
 		ack.acked = MIN(acked, ack.delivered);
 	ack.cwnd_limited = limited;
-	ack.in_recovery = recovering || t->recovery == TCP_RECOVERY; /* the ACK that ends it does not grow the window */
+	ack.in_recovery =
+		recovering ||
+		t->recovery == TCP_RECOVERY; /* the ACK that ends it does not grow the window */
 	if (acked && !ack.in_recovery)
 		tcp_cc_of(t)->acked(t, &ack);
 	t->totals.delivered += acked / MAX(t->mss, 1u);

@@ -1,5 +1,6 @@
 /*
- * The program's calls on TCP but for data and options: making, connecting, readiness; and the table of operations.
+ * The program's calls on TCP but for data and options: making, connecting, readiness; and the table
+ * of operations.
  */
 #include "stack/tcp_conn.h"
 
@@ -20,7 +21,8 @@ static int tcp_open(struct stack *s, struct sock *sk)
 	if (!t)
 		return -ENOBUFS;
 	t->sock = sk->conn.slab.self;
-	t->cc = s->tunables.tcp_congestion_control < TCP_CCS ? s->tunables.tcp_congestion_control : TCP_CC_RENO;
+	t->cc = s->tunables.tcp_congestion_control < TCP_CCS ? s->tunables.tcp_congestion_control
+							     : TCP_CC_RENO;
 	tcp_block_reset(t);
 	sk->tcp = r;
 	return 0;
@@ -45,10 +47,11 @@ static void tcp_connect_init(struct stack *s, struct sock *sk, struct tcp *t)
 
 	tcp_block_reset(t);
 	t->flags |= (u->tcp_timestamps ? TCPF_TIMESTAMP : 0) | (u->tcp_sack ? TCPF_SACK : 0) |
-		(u->tcp_window_scaling ? TCPF_WSCALE : 0) | TCPF_RTT_TIMING;
+		    (u->tcp_window_scaling ? TCPF_WSCALE : 0) | TCPF_RTT_TIMING;
 	t->ts_offset = tcp_ts_offset(s, &sk->conn.local, &sk->conn.remote);
 	t->snd_una = tcp_isn(s, &sk->conn.local, &sk->conn.remote);
-	t->snd_nxt = t->snd_end = t->snd_sml = t->snd_up = t->lost_edge = t->high_rxt = t->snd_una + 1;
+	t->snd_nxt = t->snd_end = t->snd_sml = t->snd_up = t->lost_edge = t->high_rxt =
+		t->snd_una + 1;
 	t->rtt_sent_ns = s->now_ns;
 	t->stalled_ns = MAX(s->now_ns, 1);
 	t->adv_mss = tcp_adv_mss(s, sk, t, &sk->conn.remote.addr);
@@ -111,7 +114,8 @@ bool tcp_readable(const struct sock *sk, const struct tcp *t)
 	u32 available = tcp_available(sk, t), target = sk->rcvlowat;
 
 	/* The urgent byte next in line is not read in line. */
-	if (t->urg_state != TCP_URG_NONE && t->urg_seq == t->copied_seq && !(sk->options & OPT_OOBINLINE))
+	if (t->urg_state != TCP_URG_NONE && t->urg_seq == t->copied_seq &&
+		!(sk->options & OPT_OOBINLINE))
 		target++;
 	return available && (available >= target || tcp_rcv_window(t) <= t->rcv_mss);
 }

@@ -1,6 +1,7 @@
 /*
- * Congestion control: what an algorithm is told, and what it decides. tcp_recovery.c finds losses and decides what to
- * send again; an algorithm owns cwnd and ssthresh (bytes) and its private state in struct tcp.
+ * Congestion control: what an algorithm is told, and what it decides. tcp_recovery.c finds losses
+ * and decides what to send again; an algorithm owns cwnd and ssthresh (bytes) and its private state
+ * in struct tcp.
  */
 #ifndef STACK_TCP_CC_H
 #define STACK_TCP_CC_H
@@ -10,18 +11,15 @@
 struct tcp;
 
 /* Numbers of the algorithms: the index in the table, stored in struct tcp and in the tunables. */
-enum tcp_cc {
-	TCP_CC_RENO,
-	TCP_CCS
-};
+enum tcp_cc { TCP_CC_RENO, TCP_CCS };
 
 /* What an acknowledgement told. */
 struct tcp_cc_ack {
 	u64 now_ns;
-	u64 rtt_ns;        /* sample of this ACK, 0: none */
-	u32 acked;         /* bytes newly acknowledged cumulatively */
-	u32 delivered;     /* bytes newly known to have arrived: acked and newly SACKed */
-	u32 in_flight;     /* before this ACK */
+	u64 rtt_ns;	   /* sample of this ACK, 0: none */
+	u32 acked;	   /* bytes newly acknowledged cumulatively */
+	u32 delivered;	   /* bytes newly known to have arrived: acked and newly SACKed */
+	u32 in_flight;	   /* before this ACK */
 	bool cwnd_limited; /* the window was used fully (RFC 7661, RFC 5681 3.1) */
 	bool in_recovery;
 };
@@ -31,8 +29,8 @@ struct tcp_cc_ops {
 	void (*init)(struct tcp *t);
 	void (*acked)(struct tcp *t, const struct tcp_cc_ack *ack);
 	u32 (*ssthresh)(struct tcp *t, u32 in_flight); /* after a loss */
-	void (*recovered)(struct tcp *t);              /* all that was lost has arrived */
-	void (*timeout)(struct tcp *t);                /* retransmission timeout */
+	void (*recovered)(struct tcp *t);	       /* all that was lost has arrived */
+	void (*timeout)(struct tcp *t);		       /* retransmission timeout */
 };
 
 const struct tcp_cc_ops *tcp_cc_of(const struct tcp *t);

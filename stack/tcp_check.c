@@ -1,4 +1,5 @@
-/* The invariants of a connection, for tests: what must hold between any two entries of the engine. */
+/* The invariants of a connection, for tests: what must hold between any two entries of the engine.
+ */
 #include "stack/tcp_conn.h"
 
 static const char *tcp_check_send(struct stack *s, const struct sock *sk, const struct tcp *t)
@@ -97,7 +98,9 @@ static const char *tcp_check_recovery(struct stack *s, const struct tcp *t)
 		return "sacked bytes";
 	if (r && !tcp_ranges_valid(r))
 		return "scoreboard";
-	if (r && r->count && (seq_lt(r->range[0].start, t->snd_una) || seq_gt(r->range[r->count - 1].end, t->snd_nxt)))
+	if (r && r->count &&
+		(seq_lt(r->range[0].start, t->snd_una) ||
+			seq_gt(r->range[r->count - 1].end, t->snd_nxt)))
 		return "scoreboard outside of what is in flight";
 	if (tcp_synchronized(t) && (t->cwnd == 0 || t->mss == 0))
 		return "cwnd or mss is 0";

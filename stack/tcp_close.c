@@ -1,9 +1,10 @@
 /*
  * Ends of a connection: shutdown, close, abort, and what is left of the socket afterwards.
  *
- * A closed socket becomes an orphan: it lives until its FIN is acknowledged and the peer's has come, bounded by the number of
- * retransmissions, by tcp_fin_timeout in FIN-WAIT-2 and by tcp_max_orphans. Unread data makes close send a RST (RFC 9293
- * 3.6.1, MAY-1, SHLD-3), SO_LINGER with 0 s too.
+ * A closed socket becomes an orphan: it lives until its FIN is acknowledged and the peer's has
+ * come, bounded by the number of retransmissions, by tcp_fin_timeout in FIN-WAIT-2 and by
+ * tcp_max_orphans. Unread data makes close send a RST (RFC 9293 3.6.1, MAY-1, SHLD-3), SO_LINGER
+ * with 0 s too.
  */
 #include "stack/tcp_conn.h"
 
@@ -65,7 +66,8 @@ void tcp_done(struct stack *s, struct sock *sk, struct tcp *t, int error)
 
 	if (t->state == TCP_CLOSED)
 		return;
-	LOG(s, LOG_TCP, LOG_DEBUG, "%E %E over, error %d", &sk->conn.local, &sk->conn.remote, error);
+	LOG(s, LOG_TCP, LOG_DEBUG, "%E %E over, error %d", &sk->conn.local, &sk->conn.remote,
+		error);
 	t->state = TCP_CLOSED;
 	tcp_release(s, sk, t);
 	if (sk->flags & SOCK_ORPHAN || unborn) {
@@ -137,12 +139,17 @@ int tcp_shutdown(struct stack *s, struct sock *sk, int how)
 		sk->flags |= SOCK_SND_SHUT;
 		tcp_send_fin(s, sk, t);
 	}
-	sock_raise(s, sk, (how != LX_SHUT_WR ? EV_IN | EV_RDHUP : 0) | (how != LX_SHUT_RD ? EV_OUT : 0) |
-		((sk->flags & (SOCK_RCV_SHUT | SOCK_SND_SHUT)) == (SOCK_RCV_SHUT | SOCK_SND_SHUT) ? EV_HUP : 0));
+	sock_raise(s, sk,
+		(how != LX_SHUT_WR ? EV_IN | EV_RDHUP : 0) | (how != LX_SHUT_RD ? EV_OUT : 0) |
+			((sk->flags & (SOCK_RCV_SHUT | SOCK_SND_SHUT)) ==
+						(SOCK_RCV_SHUT | SOCK_SND_SHUT)
+					? EV_HUP
+					: 0));
 	return ret;
 }
 
-/* An orphan waits for the peer's FIN for tcp_fin_timeout or TCP_LINGER2, or not at all. False: it is gone. */
+/* An orphan waits for the peer's FIN for tcp_fin_timeout or TCP_LINGER2, or not at all. False: it
+ * is gone. */
 bool tcp_fin_wait_2(struct stack *s, struct sock *sk, struct tcp *t)
 {
 	u32 seconds = t->flags & TCPF_LINGER2_SET ? t->linger2_s : s->tunables.tcp_fin_timeout_s;
@@ -194,7 +201,9 @@ u64 tcp_close(struct stack *s, struct sock *sk)
 		return 0;
 	}
 	tcp_orphan(s, sk, t);
-	return linger && sock_get(s, self) && !(t->state == TCP_FIN_WAIT_2) ? sk->linger_s * NS_PER_S : 0;
+	return linger && sock_get(s, self) && !(t->state == TCP_FIN_WAIT_2)
+		       ? sk->linger_s * NS_PER_S
+		       : 0;
 }
 
 int tcp_disconnect(struct stack *s, struct sock *sk)

@@ -1,8 +1,9 @@
 /*
- * Private to TCP (tcp*.c): what its files call of each other. In the order of a segment's way: tcp_input.c parses and
- * finds the owner; tcp_listen.c, tcp_timewait.c and tcp_segment.c are the owners' rules; tcp_ack.c, tcp_recovery.c and
- * tcp_receive.c work on acknowledgements and data; tcp_output.c sends; tcp_timer.c has the deadlines; tcp_close.c ends;
- * tcp_api.c, tcp_data.c and tcp_sockopt.c are the program's calls.
+ * Private to TCP (tcp*.c): what its files call of each other. In the order of a segment's way:
+ * tcp_input.c parses and finds the owner; tcp_listen.c, tcp_timewait.c and tcp_segment.c are the
+ * owners' rules; tcp_ack.c, tcp_recovery.c and tcp_receive.c work on acknowledgements and data;
+ * tcp_output.c sends; tcp_timer.c has the deadlines; tcp_close.c ends; tcp_api.c, tcp_data.c and
+ * tcp_sockopt.c are the program's calls.
  */
 #ifndef STACK_TCP_CONN_H
 #define STACK_TCP_CONN_H
@@ -16,27 +17,30 @@
 
 enum { TH_FIN = 1, TH_SYN = 2, TH_RST = 4, TH_PSH = 8, TH_ACK = 16, TH_URG = 32 };
 
-#define TCP_HEADER_LEN    20u
-#define TCP_TIMESTAMP_LEN 12u    /* with two NOPs */
-#define TCP_MSS_MIN       88u    /* a peer's smaller announcement is taken for this: no flood of tiny segments (CVE-2019-11479) */
-#define TCP_MSS_DEFAULT   536u   /* RFC 9293 3.7.1 (MUST-15) */
-#define TCP_DELACK_NS     (40 * NS_PER_MS)
-#define TCP_TIMEWAIT_NS   (60 * NS_PER_S) /* 2 MSL, as Linux */
-#define TCP_PAWS_NS       (24 * 86400 * NS_PER_S) /* RFC 7323 5.5 */
-#define TCP_QUICK_ACKS    16u
-#define TCP_TX_RETRY_NS   NS_PER_MS
-#define TCP_LINGER2_NONE  UINT32_MAX
+#define TCP_HEADER_LEN	  20u
+#define TCP_TIMESTAMP_LEN 12u /* with two NOPs */
+#define TCP_MSS_MIN                                                                                \
+	88u /* a peer's smaller announcement is taken for this: no flood of tiny segments          \
+	       (CVE-2019-11479) */
+#define TCP_MSS_DEFAULT	 536u /* RFC 9293 3.7.1 (MUST-15) */
+#define TCP_DELACK_NS	 (40 * NS_PER_MS)
+#define TCP_TIMEWAIT_NS	 (60 * NS_PER_S)	 /* 2 MSL, as Linux */
+#define TCP_PAWS_NS	 (24 * 86400 * NS_PER_S) /* RFC 7323 5.5 */
+#define TCP_QUICK_ACKS	 16u
+#define TCP_TX_RETRY_NS	 NS_PER_MS
+#define TCP_LINGER2_NONE UINT32_MAX
 
 /* A segment as it came in, in host order. */
 struct tcp_segment {
-	ref pkt;       /* its view is the payload; 0 once somebody has taken it over */
+	ref pkt; /* its view is the payload; 0 once somebody has taken it over */
 	struct pkt *p;
 	u32 seq, ack;
-	u32 len;       /* payload bytes */
-	u16 window;    /* not scaled */
+	u32 len;    /* payload bytes */
+	u16 window; /* not scaled */
 	u16 urgent;
 	u8 flags;      /* TH_* */
-	u32 isn_above; /* a SYN that ends a TIME-WAIT: our sequence numbers have to begin above this; 0 none */
+	u32 isn_above; /* a SYN that ends a TIME-WAIT: our sequence numbers have to begin above
+			  this; 0 none */
 	struct tcp_options opt;
 };
 
@@ -64,7 +68,7 @@ static inline struct tcp *tcp_of(struct stack *s, const struct sock *sk)
 static inline bool tcp_synchronized(const struct tcp *t)
 {
 	return t->state != TCP_CLOSED && t->state != TCP_LISTEN && t->state != TCP_SYN_SENT &&
-		t->state != TCP_SYN_RECEIVED;
+	       t->state != TCP_SYN_RECEIVED;
 }
 
 /* Bytes sent and not acknowledged, a SYN or FIN counted. */
@@ -81,21 +85,28 @@ static inline bool tcp_all_sent(const struct tcp *t)
 
 /* --- tcp_wire.c: headers, and answers that belong to no connection --- */
 
-/* Puts header, options and checksum before what the frame holds, and sends it. Result of ip_send. */
-int tcp_send_header(struct stack *s, ref frame, const struct tcp_header *h, const struct ip_out *ip, u16 gso_size);
+/* Puts header, options and checksum before what the frame holds, and sends it. Result of ip_send.
+ */
+int tcp_send_header(struct stack *s, ref frame, const struct tcp_header *h, const struct ip_out *ip,
+	u16 gso_size);
 
 /* A segment without payload from one end to another; ip->src, dst and proto are set here. */
 void tcp_send_bare(struct stack *s, const struct tcp_header *h, u8 tos, u32 ifindex);
 
-/* RFC 9293 3.10.7.1: the RST that answers a segment for which there is no connection; none to a RST. */
+/* RFC 9293 3.10.7.1: the RST that answers a segment for which there is no connection; none to a
+ * RST. */
 void tcp_refuse(struct stack *s, const struct tcp_segment *seg);
 
-u32 tcp_isn(struct stack *s, const struct endpoint *local, const struct endpoint *remote);       /* RFC 6528 */
-u32 tcp_ts_offset(struct stack *s, const struct endpoint *local, const struct endpoint *remote); /* RFC 7323 7.1 */
-u32 tcp_clock(const struct stack *s, u32 offset); /* timestamps: milliseconds, behind a connection's own offset */
+u32 tcp_isn(struct stack *s, const struct endpoint *local,
+	const struct endpoint *remote); /* RFC 6528 */
+u32 tcp_ts_offset(struct stack *s, const struct endpoint *local,
+	const struct endpoint *remote); /* RFC 7323 7.1 */
+u32 tcp_clock(const struct stack *s,
+	u32 offset); /* timestamps: milliseconds, behind a connection's own offset */
 
 /* RFC 7323 5.3: true when the timestamp is old, and ours not outdated. */
-bool tcp_paws_reject(const struct stack *s, u32 ts_recent, u64 ts_recent_ns, const struct tcp_options *opt);
+bool tcp_paws_reject(
+	const struct stack *s, u32 ts_recent, u64 ts_recent_ns, const struct tcp_options *opt);
 
 /* RFC 5961 7: true when one more challenge may be sent in this interval. */
 bool tcp_challenge_allowed(struct stack *s, u64 *begin_ns, u8 *count);
@@ -108,8 +119,10 @@ void tcp_request_free(struct stack *s, struct tcp_request *req);
 void tcp_listen_close(struct stack *s, struct sock *listener, struct tcp *t);
 int tcp_listen(struct stack *s, struct sock *sk, u32 backlog);
 ref tcp_accept(struct stack *s, struct sock *sk, int *error);
-void tcp_accept_enqueue(struct stack *s, struct sock *sk, struct tcp *t); /* the handshake of a listener's connection is complete */
-void tcp_accept_forget(struct stack *s, struct sock *sk, struct tcp *t);  /* it has ended before it was accepted */
+void tcp_accept_enqueue(struct stack *s, struct sock *sk,
+	struct tcp *t); /* the handshake of a listener's connection is complete */
+void tcp_accept_forget(
+	struct stack *s, struct sock *sk, struct tcp *t); /* it has ended before it was accepted */
 
 /* --- tcp_timewait.c --- */
 void tcp_timewait_enter(struct stack *s, struct sock *sk, struct tcp *t);
@@ -120,7 +133,8 @@ bool tcp_timewait_yield(struct stack *s, ref conn);
 
 /* --- tcp_segment.c: RFC 9293 3.10.7.3 and 3.10.7.4; sk may be gone afterwards --- */
 void tcp_segment_arrives(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_segment *seg);
-void tcp_established(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg);
+void tcp_established(
+	struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg);
 void tcp_challenge(struct stack *s, struct sock *sk, struct tcp *t);
 
 /* --- tcp_ack.c --- */
@@ -129,19 +143,24 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 
 /* --- tcp_recovery.c: RFC 6675 and RFC 6582 --- */
 struct tcp_ranges *tcp_scoreboard(struct stack *s, const struct tcp *t); /* NULL: empty */
-u32 tcp_sack_update(struct stack *s, struct tcp *t, const struct tcp_segment *seg, bool *dsack); /* bytes newly SACKed */
+u32 tcp_sack_update(struct stack *s, struct tcp *t, const struct tcp_segment *seg,
+	bool *dsack); /* bytes newly SACKed */
 void tcp_scoreboard_cut(struct stack *s, struct tcp *t);
 void tcp_scoreboard_clear(struct stack *s, struct tcp *t);
 u32 tcp_pipe(struct stack *s, const struct tcp *t);
 void tcp_recovery_ack(struct stack *s, struct tcp *t, u32 acked, bool duplicate);
 void tcp_recovery_timeout(struct stack *s, struct tcp *t);
-bool tcp_recovery_next(struct stack *s, const struct tcp *t, u32 *seq, u32 *end); /* what to send again next */
-bool tcp_recovery_rescue(struct stack *s, struct tcp *t, u32 *seq, u32 *end, bool *tail); /* ... and when nothing else is left */
-void tcp_recovery_resend(struct tcp *t); /* everything in flight again, without a change of the window */
+bool tcp_recovery_next(
+	struct stack *s, const struct tcp *t, u32 *seq, u32 *end); /* what to send again next */
+bool tcp_recovery_rescue(struct stack *s, struct tcp *t, u32 *seq, u32 *end,
+	bool *tail); /* ... and when nothing else is left */
+void tcp_recovery_resend(
+	struct tcp *t); /* everything in flight again, without a change of the window */
 
 /* --- tcp_receive.c --- */
 void tcp_receive(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_segment *seg);
-void tcp_consume(struct stack *s, struct sock *sk, struct tcp *t, u32 n); /* takes bytes off the receive queue */
+void tcp_consume(struct stack *s, struct sock *sk, struct tcp *t,
+	u32 n); /* takes bytes off the receive queue */
 void tcp_urgent(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg);
 u32 tcp_rcv_window(const struct tcp *t); /* what is left of the window advertised */
 void tcp_sack_blocks(struct stack *s, struct tcp *t, struct tcp_options *opt);
@@ -151,40 +170,54 @@ struct tcp_ranges *tcp_ooo(struct stack *s, const struct tcp *t);
 /* --- tcp_window.c: the receive window and its growth --- */
 u32 tcp_space(const struct sock *sk); /* bytes of window that the receive buffer has room for */
 void tcp_window_init(struct stack *s, const struct sock *sk, u32 mss, u32 *wnd, u8 *wscale);
-u32 tcp_window_select(struct sock *sk, struct tcp *t); /* the window to advertise now, in bytes; moves rcv_wnd_end */
-void tcp_window_read(struct stack *s, struct sock *sk, struct tcp *t, u32 copied); /* the program has taken bytes */
+u32 tcp_window_select(struct sock *sk,
+	struct tcp *t); /* the window to advertise now, in bytes; moves rcv_wnd_end */
+void tcp_window_read(struct stack *s, struct sock *sk, struct tcp *t,
+	u32 copied); /* the program has taken bytes */
 void tcp_window_arrived(struct stack *s, struct tcp *t);
 
 /* --- tcp_output.c --- */
-void tcp_output(struct stack *s, struct sock *sk, struct tcp *t); /* whatever may be sent, an ACK that is due, and the timers */
-void tcp_output_forced(struct stack *s, struct sock *sk, struct tcp *t); /* one segment however short the window keeps it */
+void tcp_output(struct stack *s, struct sock *sk,
+	struct tcp *t); /* whatever may be sent, an ACK that is due, and the timers */
+void tcp_output_forced(struct stack *s, struct sock *sk,
+	struct tcp *t); /* one segment however short the window keeps it */
 void tcp_send_ack(struct stack *s, struct sock *sk, struct tcp *t);
-void tcp_send_syn(struct stack *s, struct sock *sk, struct tcp *t); /* SYN, or SYN-ACK in SYN-RECEIVED */
+void tcp_send_syn(
+	struct stack *s, struct sock *sk, struct tcp *t); /* SYN, or SYN-ACK in SYN-RECEIVED */
 void tcp_send_reset(struct stack *s, struct sock *sk, struct tcp *t);
 void tcp_send_probe(struct stack *s, struct sock *sk, struct tcp *t, bool keepalive);
-bool tcp_retransmit(struct stack *s, struct sock *sk, struct tcp *t, u32 seq, u32 end, u32 *sent_end);
+bool tcp_retransmit(
+	struct stack *s, struct sock *sk, struct tcp *t, u32 seq, u32 end, u32 *sent_end);
 void tcp_ack_later(struct stack *s, struct tcp *t);
-void tcp_mss_update(struct stack *s, struct sock *sk, struct tcp *t); /* effective send MSS from path and peer */
-void tcp_queue_free(struct stack *s, struct sock *sk, struct tcp *t);  /* drops the send queue */
-void tcp_queue_acked(struct stack *s, struct sock *sk, struct tcp *t); /* releases what is below snd_una */
-u16 tcp_adv_mss(struct stack *s, const struct sock *sk, const struct tcp *t, const struct addr *remote);
+void tcp_mss_update(struct stack *s, struct sock *sk,
+	struct tcp *t); /* effective send MSS from path and peer */
+void tcp_queue_free(struct stack *s, struct sock *sk, struct tcp *t); /* drops the send queue */
+void tcp_queue_acked(
+	struct stack *s, struct sock *sk, struct tcp *t); /* releases what is below snd_una */
+u16 tcp_adv_mss(
+	struct stack *s, const struct sock *sk, const struct tcp *t, const struct addr *remote);
 
 /* --- tcp_timer.c --- */
-void tcp_timer_update(struct stack *s, struct sock *sk, struct tcp *t); /* arms the wheel for the earliest deadline */
-void tcp_timer_rto(struct stack *s, struct sock *sk, struct tcp *t);    /* (re)starts, changes or stops the retransmission timer */
+void tcp_timer_update(struct stack *s, struct sock *sk,
+	struct tcp *t); /* arms the wheel for the earliest deadline */
+void tcp_timer_rto(struct stack *s, struct sock *sk,
+	struct tcp *t); /* (re)starts, changes or stops the retransmission timer */
 void tcp_timer_keepalive(struct stack *s, struct sock *sk, struct tcp *t);
 
 /* --- tcp_close.c --- */
 void tcp_block_reset(struct tcp *t);
-bool tcp_fin_wait_2(struct stack *s, struct sock *sk, struct tcp *t); /* false: the socket is gone */
-void tcp_done(struct stack *s, struct sock *sk, struct tcp *t, int error); /* over; sk is gone if it was an orphan */
-void tcp_abort(struct stack *s, struct sock *sk, struct tcp *t);           /* RST, then over */
+bool tcp_fin_wait_2(
+	struct stack *s, struct sock *sk, struct tcp *t); /* false: the socket is gone */
+void tcp_done(struct stack *s, struct sock *sk, struct tcp *t,
+	int error); /* over; sk is gone if it was an orphan */
+void tcp_abort(struct stack *s, struct sock *sk, struct tcp *t); /* RST, then over */
 u64 tcp_close(struct stack *s, struct sock *sk);
 int tcp_shutdown(struct stack *s, struct sock *sk, int how);
 int tcp_disconnect(struct stack *s, struct sock *sk);
 
 /* --- tcp_api.c, tcp_data.c, tcp_sockopt.c --- */
-void tcp_writable(struct stack *s, struct sock *sk, struct tcp *t); /* raises EV_OUT when a writer waits and there is room */
+void tcp_writable(struct stack *s, struct sock *sk,
+	struct tcp *t); /* raises EV_OUT when a writer waits and there is room */
 bool tcp_readable(const struct sock *sk, const struct tcp *t);
 u32 tcp_poll(struct stack *s, struct sock *sk);
 s64 tcp_send_reserve(struct stack *s, struct sock *sk, struct plan *plan, u64 len);
@@ -197,6 +230,7 @@ int tcp_getopt(struct stack *s, struct sock *sk, int name, void *val, u32 *len);
 int tcp_ioctl(struct stack *s, struct sock *sk, unsigned request, int *value);
 void tcp_opt_changed(struct stack *s, struct sock *sk, int level, int name);
 void tcp_sndbuf_grow(struct stack *s, struct sock *sk, struct tcp *t);
-u32 tcp_available(const struct sock *sk, const struct tcp *t); /* in-order bytes that wait for the program */
+u32 tcp_available(
+	const struct sock *sk, const struct tcp *t); /* in-order bytes that wait for the program */
 
 #endif

@@ -1,10 +1,11 @@
 /*
  * The program's data: room to copy into, bytes to copy out of.
  *
- * A send takes the free room of the queue's last packet, if no other thread has it, and new packets of the size that suits
- * the amount (bulk data goes into large ones, so that a super-frame has one or two pieces). Every packet is charged with what it
- * occupies from the reservation to its last acknowledgement. Threads may have several sends between their two steps; bytes
- * enter the stream in the order of the commits.
+ * A send takes the free room of the queue's last packet, if no other thread has it, and new packets
+ * of the size that suits the amount (bulk data goes into large ones, so that a super-frame has one
+ * or two pieces). Every packet is charged with what it occupies from the reservation to its last
+ * acknowledgement. Threads may have several sends between their two steps; bytes enter the stream
+ * in the order of the commits.
  */
 #include <string.h>
 
@@ -47,7 +48,8 @@ static int tcp_send_check(struct stack *s, struct sock *sk, struct tcp *t)
 
 static bool tcp_send_room(const struct sock *sk, const struct tcp *t)
 {
-	return sk->tx_charged < sk->sndbuf && (!t->notsent_lowat || t->snd_end - t->snd_nxt < t->notsent_lowat);
+	return sk->tx_charged < sk->sndbuf &&
+	       (!t->notsent_lowat || t->snd_end - t->snd_nxt < t->notsent_lowat);
 }
 
 /* Takes the room behind the last byte queued. */
@@ -64,17 +66,21 @@ static u32 tcp_reserve_tail(struct stack *s, struct tcp *t, struct plan *plan, u
 }
 
 /* A new packet for some of len bytes, charged; 0 when there is no room. */
-static u32 tcp_reserve_packet(struct stack *s, struct sock *sk, struct tcp *t, struct plan *plan, u64 len)
+static u32 tcp_reserve_packet(
+	struct stack *s, struct sock *sk, struct tcp *t, struct plan *plan, u64 len)
 {
 	u32 backlog = t->snd_end - t->snd_nxt, most = PKT_LARGE_ROOM - PKT_HEADROOM;
 	u32 left = sk->sndbuf > sk->tx_charged ? sk->sndbuf - sk->tx_charged : 0;
-	u64 want = MIN(MAX(len, MIN(backlog, BULK_BYTES)), MAX(left, PKT_SMALL_ROOM - PKT_HEADROOM));
+	u64 want =
+		MIN(MAX(len, MIN(backlog, BULK_BYTES)), MAX(left, PKT_SMALL_ROOM - PKT_HEADROOM));
 	struct pkt *p = NULL;
 	ref pkt = 0;
 	u32 n;
 
-	for (want = MIN(want, most); !pkt && want; want = want > PKT_MEDIUM_ROOM - PKT_HEADROOM ? PKT_MEDIUM_ROOM - PKT_HEADROOM
-		: want > PKT_SMALL_ROOM - PKT_HEADROOM ? PKT_SMALL_ROOM - PKT_HEADROOM : 0) {
+	for (want = MIN(want, most); !pkt && want;
+		want = want > PKT_MEDIUM_ROOM - PKT_HEADROOM  ? PKT_MEDIUM_ROOM - PKT_HEADROOM
+		       : want > PKT_SMALL_ROOM - PKT_HEADROOM ? PKT_SMALL_ROOM - PKT_HEADROOM
+							      : 0) {
 		pkt = pkt_alloc(s, (u32)want);
 		p = pkt_get(s, pkt);
 	}
@@ -105,7 +111,8 @@ s64 tcp_send_reserve(struct stack *s, struct sock *sk, struct plan *plan, u64 le
 	if (!len)
 		return 0;
 	len -= tcp_reserve_tail(s, t, plan, len);
-	while (len && plan->count < PLAN_SPANS && (plan->count == 0 || sk->tx_charged < sk->sndbuf)) {
+	while (len && plan->count < PLAN_SPANS &&
+		(plan->count == 0 || sk->tx_charged < sk->sndbuf)) {
 		n = tcp_reserve_packet(s, sk, t, plan, len);
 		if (!n)
 			break;
@@ -127,7 +134,8 @@ static void tcp_uncharge_span(struct stack *s, struct sock *sk, ref pkt)
 		sk->tx_charged -= MIN(sk->tx_charged, pkt_truesize(p));
 }
 
-static void tcp_commit_packet(struct stack *s, struct sock *sk, struct tcp *t, const struct span *span, u32 n)
+static void tcp_commit_packet(
+	struct stack *s, struct sock *sk, struct tcp *t, const struct span *span, u32 n)
 {
 	struct pkt *p = pkt_get(s, span->pkt);
 
@@ -138,7 +146,8 @@ static void tcp_commit_packet(struct stack *s, struct sock *sk, struct tcp *t, c
 }
 
 /* The bytes copied into the room of what was the last packet: usually it still is. */
-static u32 tcp_commit_tail(struct stack *s, struct sock *sk, struct tcp *t, const struct span *span, u32 n)
+static u32 tcp_commit_tail(
+	struct stack *s, struct sock *sk, struct tcp *t, const struct span *span, u32 n)
 {
 	struct pkt *p = pkt_get(s, span->pkt), *q;
 	ref copy;
@@ -164,7 +173,8 @@ static u32 tcp_commit_tail(struct stack *s, struct sock *sk, struct tcp *t, cons
 	return n;
 }
 
-static u32 tcp_commit_spans(struct stack *s, struct sock *sk, struct tcp *t, struct plan *plan, u32 copied)
+static u32 tcp_commit_spans(
+	struct stack *s, struct sock *sk, struct tcp *t, struct plan *plan, u32 copied)
 {
 	u32 left = MIN(copied, plan->bytes), done = 0;
 
@@ -250,12 +260,14 @@ static void tcp_clear_meta(struct plan *plan)
 }
 
 /* MSG_OOB: Linux's tcp_recv_urg. */
-static s64 tcp_take_urgent(struct stack *s, struct sock *sk, struct tcp *t, struct plan *plan, u64 len)
+static s64 tcp_take_urgent(
+	struct stack *s, struct sock *sk, struct tcp *t, struct plan *plan, u64 len)
 {
 	struct pkt *p;
 	ref pkt;
 
-	if (sk->options & OPT_OOBINLINE || t->urg_state == TCP_URG_NONE || t->urg_state == TCP_URG_READ)
+	if (sk->options & OPT_OOBINLINE || t->urg_state == TCP_URG_NONE ||
+		t->urg_state == TCP_URG_READ)
 		return -EINVAL;
 	if (t->urg_state == TCP_URG_NOT_YET)
 		return t->state == TCP_CLOSED || sk->flags & SOCK_RCV_SHUT ? 0 : -EAGAIN;
@@ -291,7 +303,8 @@ static s64 tcp_recv_nothing(struct sock *sk, const struct tcp *t)
 	return t->state == TCP_CLOSED ? -ENOTCONN : -EAGAIN;
 }
 
-/* How many bytes may be read now, up to the urgent mark; *skip says that the urgent byte is first and not in line. */
+/* How many bytes may be read now, up to the urgent mark; *skip says that the urgent byte is first
+ * and not in line. */
 static u32 tcp_readable_run(const struct sock *sk, const struct tcp *t, u32 *skip)
 {
 	u32 run = tcp_available(sk, t), mark = t->urg_seq - t->copied_seq;

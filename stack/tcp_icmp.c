@@ -1,7 +1,8 @@
 /*
- * ICMP errors about our segments. The quoted sequence number must lie in what is in flight (RFC 5927 4), or the error is
- * forged or late. A smaller path MTU is learnt and the segment sent again; any other error is soft on a synchronized
- * connection, whatever its code (MUST-56, RFC 5927 5.2), and ends one that is still in SYN-SENT if it is a hard one.
+ * ICMP errors about our segments. The quoted sequence number must lie in what is in flight (RFC
+ * 5927 4), or the error is forged or late. A smaller path MTU is learnt and the segment sent again;
+ * any other error is soft on a synchronized connection, whatever its code (MUST-56, RFC 5927 5.2),
+ * and ends one that is still in SYN-SENT if it is a hard one.
  */
 #include "stack/bytes.h"
 #include "stack/tcp_conn.h"
@@ -21,14 +22,16 @@ static void tcp_icmp_mtu(struct stack *s, struct sock *sk, struct tcp *t, u32 mt
 	if (t->mss >= before)
 		return;
 	counter_inc(s, counter_tcp_pmtu);
-	/* What is in flight was too large: again, smaller, and that is no sign of congestion (RFC 1191 6.5). */
+	/* What is in flight was too large: again, smaller, and that is no sign of congestion (RFC
+	 * 1191 6.5). */
 	tcp_recovery_resend(t);
 	tcp_output(s, sk, t);
 }
 
 /*
- * A hard error ends a connect, but a parameter problem is a hint as well (MUST-56). An error of our own says that the next hop
- * does not answer: as on Linux the connect need not wait for its SYNs to run out.
+ * A hard error ends a connect, but a parameter problem is a hint as well (MUST-56). An error of our
+ * own says that the next hop does not answer: as on Linux the connect need not wait for its SYNs to
+ * run out.
  */
 static bool tcp_icmp_ends_opening(const struct stack *s, const struct icmp_error *e)
 {
@@ -37,7 +40,8 @@ static bool tcp_icmp_ends_opening(const struct stack *s, const struct icmp_error
 	return e->fatal && !(e->family == FAMILY_INET && e->type != ICMP4_UNREACHABLE);
 }
 
-static void tcp_icmp_sock(struct stack *s, struct sock *sk, struct tcp *t, u32 seq, const struct icmp_error *e)
+static void tcp_icmp_sock(
+	struct stack *s, struct sock *sk, struct tcp *t, u32 seq, const struct icmp_error *e)
 {
 	if (t->state == TCP_CLOSED || t->state == TCP_LISTEN)
 		return;
@@ -45,7 +49,8 @@ static void tcp_icmp_sock(struct stack *s, struct sock *sk, struct tcp *t, u32 s
 		counter_inc(s, counter_tcp_icmp_window);
 		return;
 	}
-	if (e->family == FAMILY_INET && e->type == ICMP4_UNREACHABLE && e->code == ICMP4_FRAG_NEEDED) {
+	if (e->family == FAMILY_INET && e->type == ICMP4_UNREACHABLE &&
+		e->code == ICMP4_FRAG_NEEDED) {
 		tcp_icmp_mtu(s, sk, t, e->info);
 		return;
 	}

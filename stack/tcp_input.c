@@ -1,8 +1,9 @@
 /*
  * A TCP segment comes in: parse it, find whose it is, hand it over.
  *
- * Only what is well-formed goes on: header within the segment, checksum right, both ends unicast. A connection, a
- * handshake or TIME-WAIT is found by its four-tuple; otherwise a listener by its port; otherwise a RST answers.
+ * Only what is well-formed goes on: header within the segment, checksum right, both ends unicast. A
+ * connection, a handshake or TIME-WAIT is found by its four-tuple; otherwise a listener by its
+ * port; otherwise a RST answers.
  */
 #include <string.h>
 
@@ -17,16 +18,17 @@ static bool tcp_checksum_good(const struct pkt *p)
 
 	if (p->flags & PKT_CSUM_OK)
 		return true;
-	return checksum_finish(checksum_add(checksum_pseudo(&p->from.addr, &p->to.addr, PROTO_TCP, len),
-		       p->data + p->start, len)) == 0;
+	return checksum_finish(
+		       checksum_add(checksum_pseudo(&p->from.addr, &p->to.addr, PROTO_TCP, len),
+			       p->data + p->start, len)) == 0;
 }
 
 /* MUST-57, MUST-63: nothing to or from a group or broadcast address is answered or accepted. */
 static bool tcp_addresses_good(struct stack *s, const struct pkt *p)
 {
 	return !(p->flags & PKT_LINK_BROADCAST) && !addr_is_multicast(&p->to.addr) &&
-		!addr_is_multicast(&p->from.addr) && !netif_is_broadcast(s, &p->to.addr) &&
-		!netif_is_broadcast(s, &p->from.addr) && !addr_is_any(&p->from.addr);
+	       !addr_is_multicast(&p->from.addr) && !netif_is_broadcast(s, &p->to.addr) &&
+	       !netif_is_broadcast(s, &p->from.addr) && !addr_is_any(&p->from.addr);
 }
 
 /* Fills in seg and leaves the payload in the view; false (counted) for what must be dropped. */
@@ -60,7 +62,8 @@ static bool tcp_parse(struct stack *s, struct pkt *p, struct tcp_segment *seg)
 	seg->flags = h[13] & 0x3f;
 	seg->window = get16(h + 14);
 	seg->urgent = get16(h + 18);
-	if (!tcp_options_parse(&seg->opt, h + TCP_HEADER_LEN, header_len - TCP_HEADER_LEN, seg->flags & TH_SYN))
+	if (!tcp_options_parse(&seg->opt, h + TCP_HEADER_LEN, header_len - TCP_HEADER_LEN,
+		    seg->flags & TH_SYN))
 		counter_inc(s, counter_tcp_options);
 	pkt_pull(p, header_len);
 	seg->len = pkt_len(p);

@@ -1,11 +1,12 @@
 /*
- * Listening: handshakes are small objects (struct tcp_request) in the listener's SYN queue until their last ACK comes;
- * only then is there a socket, which waits in the accept queue.
+ * Listening: handshakes are small objects (struct tcp_request) in the listener's SYN queue until
+ * their last ACK comes; only then is there a socket, which waits in the accept queue.
  *
- * Both queues are bounded: the SYN queue by tcp_max_syn_backlog, the accept queue by the backlog as Linux counts it (one
- * more than asked). With a full accept queue SYNs are dropped, and so is the last ACK of a handshake, so that the peer tries
- * again; tcp_abort_on_overflow answers it with a RST. TCP_DEFER_ACCEPT lets a bare ACK go by until data comes, for as long as
- * SYN-ACKs would be repeated within the time set.
+ * Both queues are bounded: the SYN queue by tcp_max_syn_backlog, the accept queue by the backlog as
+ * Linux counts it (one more than asked). With a full accept queue SYNs are dropped, and so is the
+ * last ACK of a handshake, so that the peer tries again; tcp_abort_on_overflow answers it with a
+ * RST. TCP_DEFER_ACCEPT lets a bare ACK go by until data comes, for as long as SYN-ACKs would be
+ * repeated within the time set.
  */
 #include "stack/tcp_conn.h"
 
@@ -71,7 +72,8 @@ static void tcp_request_send(struct stack *s, struct tcp_request *req, u8 flags)
 		.ack = req->irs + 1,
 		.window = (u16)MIN(req->rcv_wnd >> (flags & TH_SYN ? 0 : req->rcv_wscale), 65535u),
 		.flags = flags,
-		.opt = {.flags = flags & TH_SYN ? (u8)(req->flags | TCP_OPT_MSS) : req->flags & TCP_OPT_TIMESTAMP},
+		.opt = {.flags = flags & TH_SYN ? (u8)(req->flags | TCP_OPT_MSS)
+						: req->flags & TCP_OPT_TIMESTAMP},
 	};
 
 	h.opt.mss = req->adv_mss;
@@ -102,7 +104,8 @@ void tcp_request_timer(struct stack *s, struct tcp_request *req)
 	if (req->retries < 255)
 		req->retries++;
 	if (waits) { /* the peer has the SYN-ACK and just says nothing */
-		wheel_arm(s, req->conn.slab.self, s->now_ns + (TCP_RTO_INITIAL_NS << MIN(req->retries, 7)));
+		wheel_arm(s, req->conn.slab.self,
+			s->now_ns + (TCP_RTO_INITIAL_NS << MIN(req->retries, 7)));
 		return;
 	}
 	req->acked = false; /* the time is over: the peer's next ACK completes it */
@@ -124,7 +127,8 @@ static u8 tcp_request_options(const struct stack *s, const struct tcp_options *o
 	return flags;
 }
 
-static void tcp_request_new(struct stack *s, struct sock *listener, struct tcp *t, struct tcp_segment *seg)
+static void tcp_request_new(
+	struct stack *s, struct sock *listener, struct tcp *t, struct tcp_segment *seg)
 {
 	struct tcp_request *req = slab_get(s, SLAB_TCP_REQUEST, slab_alloc(s, SLAB_TCP_REQUEST));
 	const struct tcp_options *o = &seg->opt;
@@ -147,7 +151,8 @@ static void tcp_request_new(struct stack *s, struct sock *listener, struct tcp *
 	req->ts_recent = o->tsval;
 	req->snd_wnd = seg->window;
 	req->flags = tcp_request_options(s, o);
-	req->peer_mss = o->flags & TCP_OPT_MSS ? MAX(o->mss, (u16)TCP_MSS_MIN) : (u16)TCP_MSS_DEFAULT;
+	req->peer_mss =
+		o->flags & TCP_OPT_MSS ? MAX(o->mss, (u16)TCP_MSS_MIN) : (u16)TCP_MSS_DEFAULT;
 	req->adv_mss = tcp_adv_mss(s, listener, t, &req->conn.remote.addr);
 	req->snd_wscale = req->flags & TCP_OPT_WSCALE ? o->wscale : 0;
 	tcp_window_init(s, listener, req->adv_mss, &req->rcv_wnd, &req->rcv_wscale);
@@ -186,14 +191,17 @@ void tcp_listen_input(struct stack *s, struct sock *listener, struct tcp_segment
 
 /* --- from the handshake to a connection --- */
 
-static void tcp_child_init(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_request *req)
+static void tcp_child_init(
+	struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_request *req)
 {
 	t->listener = req->listener;
 	t->state = TCP_SYN_RECEIVED;
 	t->flags |= TCPF_PASSIVE | (req->flags & TCP_OPT_TIMESTAMP ? TCPF_TIMESTAMP : 0) |
-		(req->flags & TCP_OPT_SACK_OK ? TCPF_SACK : 0) | (req->flags & TCP_OPT_WSCALE ? TCPF_WSCALE : 0);
+		    (req->flags & TCP_OPT_SACK_OK ? TCPF_SACK : 0) |
+		    (req->flags & TCP_OPT_WSCALE ? TCPF_WSCALE : 0);
 	t->snd_una = req->iss;
-	t->snd_nxt = t->snd_end = t->snd_sml = t->snd_up = t->lost_edge = t->high_rxt = req->iss + 1;
+	t->snd_nxt = t->snd_end = t->snd_sml = t->snd_up = t->lost_edge = t->high_rxt =
+		req->iss + 1;
 	t->snd_wnd = t->snd_max_wnd = req->snd_wnd;
 	t->snd_wscale = req->snd_wscale;
 	t->rcv_wscale = req->rcv_wscale;
@@ -229,7 +237,8 @@ static void tcp_child_inherit(struct tcp *t, const struct tcp *from)
 	t->window_clamp = from->window_clamp;
 }
 
-static void tcp_request_complete(struct stack *s, struct tcp_request *req, struct sock *listener, struct tcp_segment *seg)
+static void tcp_request_complete(
+	struct stack *s, struct tcp_request *req, struct sock *listener, struct tcp_segment *seg)
 {
 	struct tcp_request saved = *req;
 	struct sock *sk;
@@ -288,21 +297,25 @@ void tcp_request_input(struct stack *s, struct tcp_request *req, struct tcp_segm
 {
 	u32 expected = req->irs + 1, end = tcp_segment_end(seg);
 	bool in_window = end == seg->seq ? seg->seq - expected <= req->rcv_wnd
-					 : seq_in_window(seg->seq, expected, req->rcv_wnd) || seq_gt(end, expected);
+					 : seq_in_window(seg->seq, expected, req->rcv_wnd) ||
+						   seq_gt(end, expected);
 
 	if ((seg->flags & (TH_SYN | TH_ACK | TH_RST)) == TH_SYN && seg->seq == req->irs) {
-		if (s->now_ns - req->sent_ns >= NS_PER_MS || !req->sent_ns) /* the SYN-ACK was lost */
+		if (s->now_ns - req->sent_ns >= NS_PER_MS ||
+			!req->sent_ns) /* the SYN-ACK was lost */
 			tcp_request_syn_ack(s, req);
 		return;
 	}
 	if (seg->flags & TH_RST) {
-		if (seg->seq == expected) /* back to LISTEN: the listener hears nothing of it (H11) */
+		if (seg->seq ==
+			expected) /* back to LISTEN: the listener hears nothing of it (H11) */
 			tcp_request_free(s, req);
 		else if (in_window)
 			tcp_request_challenge(s, req);
 		return;
 	}
-	if (req->flags & TCP_OPT_TIMESTAMP && tcp_paws_reject(s, req->ts_recent, req->began_ns, &seg->opt))
+	if (req->flags & TCP_OPT_TIMESTAMP &&
+		tcp_paws_reject(s, req->ts_recent, req->began_ns, &seg->opt))
 		in_window = false;
 	if (!in_window || seg->flags & TH_SYN) {
 		tcp_request_challenge(s, req);

@@ -21,7 +21,8 @@ static bool parse_sack(struct tcp_options *o, const u8 *body, u32 len)
 	return true;
 }
 
-/* One option of a known kind; its body has `len` bytes. False when the length is wrong for the kind. */
+/* One option of a known kind; its body has `len` bytes. False when the length is wrong for the
+ * kind. */
 static bool parse_one(struct tcp_options *o, u8 kind, const u8 *body, u32 len, bool syn)
 {
 	switch (kind) {

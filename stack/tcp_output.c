@@ -1,11 +1,12 @@
 /*
  * Sending: what goes out now, in which segments, and the segments themselves.
  *
- * tcp_output sends, while congestion window, peer's window and the device's queue allow: first what recovery says is lost, then
- * new data, then what may be lost. A segment is one MSS, or up to 64 KiB in whole MSS when the device segments
- * (super-frame), cut from the send queue without a copy. A short segment waits by Nagle's rule in Minshall's form (only one
- * short segment unacknowledged), while corked, or while the window is what keeps it short (sender's silly window avoidance, RFC 9293
- * 3.8.6.2.1). When the device's queue is full, sending goes on after TCP_TX_RETRY_NS.
+ * tcp_output sends, while congestion window, peer's window and the device's queue allow: first what
+ * recovery says is lost, then new data, then what may be lost. A segment is one MSS, or up to 64
+ * KiB in whole MSS when the device segments (super-frame), cut from the send queue without a copy.
+ * A short segment waits by Nagle's rule in Minshall's form (only one short segment unacknowledged),
+ * while corked, or while the window is what keeps it short (sender's silly window avoidance, RFC
+ * 9293 3.8.6.2.1). When the device's queue is full, sending goes on after TCP_TX_RETRY_NS.
  */
 #include <string.h>
 
@@ -20,12 +21,14 @@ void tcp_ack_later(struct stack *s, struct tcp *t)
 	t->flags |= TCPF_ACK_DELAYED;
 }
 
-static bool tcp_path(struct stack *s, const struct sock *sk, const struct addr *remote, struct path *path)
+static bool tcp_path(
+	struct stack *s, const struct sock *sk, const struct addr *remote, struct path *path)
 {
 	return ip_route(s, remote, sk->conn.ifindex, path) == 0;
 }
 
-u16 tcp_adv_mss(struct stack *s, const struct sock *sk, const struct tcp *t, const struct addr *remote)
+u16 tcp_adv_mss(
+	struct stack *s, const struct sock *sk, const struct tcp *t, const struct addr *remote)
 {
 	struct path path;
 	u32 mss = TCP_MSS_DEFAULT;
@@ -51,14 +54,16 @@ static u16 tcp_path_gso(struct stack *s, const struct sock *sk, const struct pat
 	return (u16)MIN(n->gso_max, 65535u);
 }
 
-/* MUST-16: the least of what the peer takes, the path carries and the program wants, without the options of every segment. */
+/* MUST-16: the least of what the peer takes, the path carries and the program wants, without the
+ * options of every segment. */
 void tcp_mss_update(struct stack *s, struct sock *sk, struct tcp *t)
 {
 	struct path path;
 	u32 mss = t->peer_mss ? t->peer_mss : TCP_MSS_DEFAULT, fits;
 
 	if (tcp_path(s, sk, &sk->conn.remote.addr, &path)) {
-		fits = path.mtu > 40u + sk->ip_options_len ? path.mtu - 40u - sk->ip_options_len : TCP_MSS_MIN;
+		fits = path.mtu > 40u + sk->ip_options_len ? path.mtu - 40u - sk->ip_options_len
+							   : TCP_MSS_MIN;
 		mss = MIN(mss, fits);
 		t->gso_max = tcp_path_gso(s, sk, &path);
 	}
@@ -70,12 +75,13 @@ void tcp_mss_update(struct stack *s, struct sock *sk, struct tcp *t)
 	t->mss = (u16)mss;
 }
 
-/* A peer whose whole window is small gets segments of at most half of it, so that it can have two. */
+/* A peer whose whole window is small gets segments of at most half of it: it can have two. */
 static u32 tcp_full_segment(const struct tcp *t)
 {
 	u32 cut = t->snd_max_wnd > 536 ? t->snd_max_wnd / 2 : t->snd_max_wnd;
+	u32 mss = MAX(t->mss, 48u);
 
-	return cut && cut < t->mss ? MAX(cut, 48u) : t->mss;
+	return cut && cut < mss ? MAX(cut, 48u) : mss;
 }
 
 static void tcp_fill_header(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_header *h)
@@ -104,7 +110,8 @@ static void tcp_acked_now(struct tcp *t)
 	t->delack_at = NEVER;
 }
 
-static int tcp_send_frame(struct stack *s, struct sock *sk, struct tcp *t, ref frame, const struct tcp_header *h)
+static int tcp_send_frame(
+	struct stack *s, struct sock *sk, struct tcp *t, ref frame, const struct tcp_header *h)
 {
 	struct ip_out ip = {
 		.src = sk->conn.local.addr,
@@ -186,7 +193,8 @@ void tcp_send_syn(struct stack *s, struct sock *sk, struct tcp *t)
 	t->rtx_at = s->now_ns + tcp_rtt_timeout(&t->rtt, t->backoff);
 }
 
-/* A segment that only asks for an answer: one octet before what is expected, no data (SHLD-12, RFC 9293 3.8.6.1). */
+/* A segment that only asks for an answer: one octet before what is expected, no data (SHLD-12, RFC
+ * 9293 3.8.6.1). */
 void tcp_send_probe(struct stack *s, struct sock *sk, struct tcp *t, bool keepalive)
 {
 	struct tcp_header h;
@@ -218,8 +226,10 @@ static void tcp_data_flags(const struct tcp *t, struct tcp_header *h, u32 end, b
 	}
 }
 
-/* Sends the bytes seq .. seq + len (and a FIN behind them) as one segment; what it really sent in *sent. False: no room now. */
-static bool tcp_send_data(struct stack *s, struct sock *sk, struct tcp *t, u32 seq, u32 len, bool fin, u32 *sent)
+/* Sends the bytes seq .. seq + len (and a FIN behind them) as one segment; what it really sent in
+ * *sent. False: no room now. */
+static bool tcp_send_data(
+	struct stack *s, struct sock *sk, struct tcp *t, u32 seq, u32 len, bool fin, u32 *sent)
 {
 	ref frame = frame_alloc(s);
 	struct frame *f = frame_get(s, frame);
@@ -242,8 +252,10 @@ static bool tcp_send_data(struct stack *s, struct sock *sk, struct tcp *t, u32 s
 	h.seq = seq;
 	tcp_data_flags(t, &h, seq + *sent, fin);
 	if (t->text_ns && s->now_ns - t->text_ns < TCP_DELACK_NS)
-		t->flags |= TCPF_PINGPONG; /* it is an answer, and the next one will carry an ACK too */
-	if (!t->ooo && !(t->flags & TCPF_DSACK)) /* SACK goes in a segment of its own, data has no room for it */
+		t->flags |=
+			TCPF_PINGPONG; /* it is an answer, and the next one will carry an ACK too */
+	if (!t->ooo && !(t->flags & TCPF_DSACK)) /* SACK goes in a segment of its own, data has no
+						    room for it */
 		tcp_acked_now(t);
 	t->sent_ns = s->now_ns;
 	t->totals.data_segs_out++;
@@ -251,7 +263,8 @@ static bool tcp_send_data(struct stack *s, struct sock *sk, struct tcp *t, u32 s
 	if (!t->stalled_ns)
 		t->stalled_ns = MAX(s->now_ns, 1);
 	if (tcp_send_frame(s, sk, t, frame, &h) == -EMSGSIZE)
-		tcp_mss_update(s, sk, t); /* the path has become smaller: the timer sends it again */
+		tcp_mss_update(
+			s, sk, t); /* the path has become smaller: the timer sends it again */
 	*sent += fin ? 1 : 0;
 	return true;
 }
@@ -259,7 +272,8 @@ static bool tcp_send_data(struct stack *s, struct sock *sk, struct tcp *t, u32 s
 /* Largest payload of one segment now: a super-frame when the device segments. */
 static u32 tcp_segment_limit(const struct tcp *t)
 {
-	u32 mss = tcp_full_segment(t), most = t->gso_max > 40u + TCP_OPTIONS_MAX ? t->gso_max - 40u - TCP_OPTIONS_MAX : 0;
+	u32 mss = tcp_full_segment(t),
+	    most = t->gso_max > 40u + TCP_OPTIONS_MAX ? t->gso_max - 40u - TCP_OPTIONS_MAX : 0;
 
 	return most > mss ? most - most % mss : mss;
 }
@@ -276,7 +290,8 @@ static bool tcp_tx_full(struct stack *s, struct tcp *t)
 	return true;
 }
 
-bool tcp_retransmit(struct stack *s, struct sock *sk, struct tcp *t, u32 seq, u32 end, u32 *sent_end)
+bool tcp_retransmit(
+	struct stack *s, struct sock *sk, struct tcp *t, u32 seq, u32 end, u32 *sent_end)
 {
 	bool fin = t->flags & TCPF_FIN_SENT && seq_gt(end, t->snd_end);
 	u32 len = seq_lt(seq, t->snd_end) ? seq_min(end, t->snd_end) - seq : 0, sent;
@@ -295,14 +310,17 @@ bool tcp_retransmit(struct stack *s, struct sock *sk, struct tcp *t, u32 seq, u3
 }
 
 /* One segment of what recovery wants sent again, within `room` bytes of the congestion window. */
-static bool tcp_output_lost(struct stack *s, struct sock *sk, struct tcp *t, u32 room, u32 limit, bool last)
+static bool tcp_output_lost(
+	struct stack *s, struct sock *sk, struct tcp *t, u32 room, u32 limit, bool last)
 {
 	u32 seq, end, sent_end, mss = tcp_full_segment(t);
 	bool tail = false;
 
-	if (last ? !tcp_recovery_rescue(s, t, &seq, &end, &tail) : !tcp_recovery_next(s, t, &seq, &end))
+	if (last ? !tcp_recovery_rescue(s, t, &seq, &end, &tail)
+		 : !tcp_recovery_next(s, t, &seq, &end))
 		return false;
-	/* A window that shrank does not hold retransmissions back (SHLD-16), beyond its edge only the first segment goes. */
+	/* A window that shrank does not hold retransmissions back (SHLD-16), beyond its edge only
+	 * the first segment goes. */
 	if (seq_geq(seq, t->snd_una + MAX(t->snd_wnd, mss)))
 		return false;
 	limit = last ? mss : MIN(limit, MAX(room - room % mss, mss));
@@ -329,11 +347,14 @@ static bool tcp_nagle_allows(const struct tcp *t)
 	return seq_leq(t->snd_sml, t->snd_una); /* SHLD-7 */
 }
 
-/* How many new bytes may go in one segment now; 0 none. `room` is what the congestion window leaves. */
+/* How many new bytes may go in one segment now; 0 none. `room` is what the congestion window
+ * leaves. */
 static u32 tcp_new_len(struct stack *s, const struct tcp *t, u32 room, u32 limit)
 {
-	u32 mss = tcp_full_segment(t), unsent = t->snd_end - t->snd_nxt, edge = t->snd_una + t->snd_wnd;
-	u32 window = seq_gt(edge, t->snd_nxt) ? edge - t->snd_nxt : 0, len = MIN(unsent, MIN(window, limit));
+	u32 mss = tcp_full_segment(t), unsent = t->snd_end - t->snd_nxt,
+	    edge = t->snd_una + t->snd_wnd;
+	u32 window = seq_gt(edge, t->snd_nxt) ? edge - t->snd_nxt : 0,
+	    len = MIN(unsent, MIN(window, limit));
 
 	if (room < MIN(mss, unsent) && tcp_flight(t))
 		return 0;
@@ -365,7 +386,8 @@ static bool tcp_output_new(struct stack *s, struct sock *sk, struct tcp *t, u32 
 			return false;
 	}
 	/* The FIN needs a number within the window. */
-	fin = t->flags & TCPF_FIN && len == unsent && seq_lt(t->snd_nxt + len, t->snd_una + t->snd_wnd);
+	fin = t->flags & TCPF_FIN && len == unsent &&
+	      seq_lt(t->snd_nxt + len, t->snd_una + t->snd_wnd);
 	if (!len && !fin)
 		return false;
 	if (!tcp_send_data(s, sk, t, t->snd_nxt, len, fin, &sent)) {
@@ -385,10 +407,12 @@ static bool tcp_output_new(struct stack *s, struct sock *sk, struct tcp *t, u32 
 	return true;
 }
 
-/* One segment of new data whatever Nagle and silly window avoidance say: the window has been small for long. */
+/* One segment of new data whatever Nagle and silly window avoidance say: the window has been small
+ * for long. */
 void tcp_output_forced(struct stack *s, struct sock *sk, struct tcp *t)
 {
-	u32 edge = t->snd_una + t->snd_wnd, window = seq_gt(edge, t->snd_nxt) ? edge - t->snd_nxt : 0, sent;
+	u32 edge = t->snd_una + t->snd_wnd,
+	    window = seq_gt(edge, t->snd_nxt) ? edge - t->snd_nxt : 0, sent;
 	u32 len = MIN(MIN(t->snd_end - t->snd_nxt, window), tcp_full_segment(t));
 
 	if (!len || !tcp_send_data(s, sk, t, t->snd_nxt, len, false, &sent))
@@ -397,7 +421,8 @@ void tcp_output_forced(struct stack *s, struct sock *sk, struct tcp *t)
 	t->snd_sml = t->snd_nxt;
 }
 
-/* RFC 5681 4.1: after an idle time longer than the timeout the window is no longer known to be right. */
+/* RFC 5681 4.1: after an idle time longer than the timeout the window is no longer known to be
+ * right. */
 static void tcp_idle_restart(struct stack *s, struct tcp *t)
 {
 	if (s->tunables.tcp_slow_start_after_idle && tcp_flight(t) == 0 && t->sent_ns &&
@@ -407,8 +432,8 @@ static void tcp_idle_restart(struct stack *s, struct tcp *t)
 
 static bool tcp_can_send(const struct tcp *t)
 {
-	return t->state == TCP_ESTABLISHED || t->state == TCP_CLOSE_WAIT || t->state == TCP_FIN_WAIT_1 ||
-		t->state == TCP_CLOSING || t->state == TCP_LAST_ACK;
+	return t->state == TCP_ESTABLISHED || t->state == TCP_CLOSE_WAIT ||
+	       t->state == TCP_FIN_WAIT_1 || t->state == TCP_CLOSING || t->state == TCP_LAST_ACK;
 }
 
 static void tcp_output_data(struct stack *s, struct sock *sk, struct tcp *t)
@@ -426,13 +451,16 @@ static void tcp_output_data(struct stack *s, struct sock *sk, struct tcp *t)
 		room = t->cwnd > pipe ? t->cwnd - pipe : 0;
 		if (room < mss && pipe) {
 			t->flags |= TCPF_CWND_LIMITED;
-			/* The first segment presumed lost goes whatever the window says (RFC 6675 5 (4.3), RFC 6582 3.2 step 3). */
-			if (t->recovery == TCP_RECOVERY && t->high_rxt == t->snd_una && tcp_output_lost(s, sk, t, mss, mss, false))
+			/* The first segment presumed lost goes whatever the window says (RFC 6675 5
+			 * (4.3), RFC 6582 3.2 step 3). */
+			if (t->recovery == TCP_RECOVERY && t->high_rxt == t->snd_una &&
+				tcp_output_lost(s, sk, t, mss, mss, false))
 				continue;
 			if (t->recovery != TCP_OPEN || room < t->snd_end - t->snd_nxt)
 				return;
 		}
-		if (tcp_output_lost(s, sk, t, room, limit, false) || tcp_output_new(s, sk, t, room, limit) ||
+		if (tcp_output_lost(s, sk, t, room, limit, false) ||
+			tcp_output_new(s, sk, t, room, limit) ||
 			tcp_output_lost(s, sk, t, room, limit, true))
 			continue;
 		return;

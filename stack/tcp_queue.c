@@ -1,9 +1,11 @@
 /*
- * The send queue: packets of bytes from snd_una to snd_end, linked in order, and the pieces of frames cut from it.
+ * The send queue: packets of bytes from snd_una to snd_end, linked in order, and the pieces of
+ * frames cut from it.
  *
- * A packet's view is what it holds of the stream, pkt.seq the number of its first byte; bytes are added behind the view of
- * the last packet and taken off the front of the first, both without disturbing frames that still refer to it. pkt.mark is 1 while
- * a packet is in the queue. snd_cursor remembers the packet that snd_nxt lies in, so that sending new data walks nowhere; a
+ * A packet's view is what it holds of the stream, pkt.seq the number of its first byte; bytes are
+ * added behind the view of the last packet and taken off the front of the first, both without
+ * disturbing frames that still refer to it. pkt.mark is 1 while a packet is in the queue.
+ * snd_cursor remembers the packet that snd_nxt lies in, so that sending new data walks nowhere; a
  * retransmission looks from the head, over at most the packets of a window.
  */
 #include <string.h>

@@ -4,7 +4,8 @@
 
 #include "stack/tcp_conn.h"
 
-/* Puts a packet with a view behind the last byte; takes over the caller's reference. The caller has charged it. */
+/* Puts a packet with a view behind the last byte; takes over the caller's reference. The caller has
+ * charged it. */
 void tcp_queue_append(struct stack *s, struct sock *sk, struct tcp *t, ref pkt);
 
 /* How many of the bytes seq .. seq + len fit the pieces of one frame. */

@@ -1,4 +1,5 @@
-/* Sorted ranges of sequence numbers in an array: insertion moves at most the array, look-up is a binary search. */
+/* Sorted ranges of sequence numbers in an array: insertion moves at most the array, look-up is a
+ * binary search. */
 #include <string.h>
 
 #include "stack/tcp_ranges.h"
@@ -87,7 +88,8 @@ u32 tcp_ranges_covered(const struct tcp_ranges *r, u32 start, u32 end)
 {
 	u32 bytes = 0;
 
-	for (u32 i = tcp_ranges_find(r, start); i < r->count && seq_lt(r->range[i].start, end); i++) {
+	for (u32 i = tcp_ranges_find(r, start); i < r->count && seq_lt(r->range[i].start, end);
+		i++) {
 		u32 from = seq_max(start, r->range[i].start);
 		u32 to = seq_min(end, r->range[i].end);
 

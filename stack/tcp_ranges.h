@@ -1,7 +1,8 @@
 /*
- * A sorted set of disjoint, non-adjacent ranges of sequence numbers: the SACK scoreboard of a sender and the
- * out-of-order map of a receiver. Fixed capacity in storage of the caller, binary search, so the work per segment is
- * bounded whatever a peer sends. All ranges of a set lie within 2^31 of each other.
+ * A sorted set of disjoint, non-adjacent ranges of sequence numbers: the SACK scoreboard of a
+ * sender and the out-of-order map of a receiver. Fixed capacity in storage of the caller, binary
+ * search, so the work per segment is bounded whatever a peer sends. All ranges of a set lie within
+ * 2^31 of each other.
  */
 #ifndef STACK_TCP_RANGES_H
 #define STACK_TCP_RANGES_H
@@ -24,7 +25,8 @@ struct tcp_ranges {
 /* Makes an empty set in `bytes` bytes of storage, aligned to 4. */
 void tcp_ranges_init(struct tcp_ranges *r, u32 bytes);
 
-/* Index of the first range whose end is at or behind seq: it contains seq, begins behind it, or ends exactly at it; count if none. */
+/* Index of the first range whose end is at or behind seq: it contains seq, begins behind it, or
+ * ends exactly at it; count if none. */
 u32 tcp_ranges_find(const struct tcp_ranges *r, u32 seq);
 
 /* Opens a slot at index i, of undefined content; false when the set is full. */
@@ -34,8 +36,8 @@ bool tcp_ranges_open(struct tcp_ranges *r, u32 i);
 void tcp_ranges_close(struct tcp_ranges *r, u32 i);
 
 /*
- * Adds start..end, merging with what it overlaps or touches; first and last of what it makes are 0. Returns how many
- * sequence numbers are new; nothing is added when the set is full.
+ * Adds start..end, merging with what it overlaps or touches; first and last of what it makes are 0.
+ * Returns how many sequence numbers are new; nothing is added when the set is full.
  */
 u32 tcp_ranges_add(struct tcp_ranges *r, u32 start, u32 end);
 
@@ -48,7 +50,8 @@ u32 tcp_ranges_covered(const struct tcp_ranges *r, u32 start, u32 end);
 /* The first sequence number at or behind seq that is not in the set. */
 u32 tcp_ranges_skip(const struct tcp_ranges *r, u32 seq);
 
-/* True when the set keeps its promises: sorted, disjoint, not adjacent, not empty, within capacity. */
+/* True when the set keeps its promises: sorted, disjoint, not adjacent, not empty, within capacity.
+ */
 bool tcp_ranges_valid(const struct tcp_ranges *r);
 
 #endif

@@ -1,10 +1,12 @@
 /*
- * Text of a segment: into the receive queue in order, or into the out-of-order queue, and what kind of ACK is due.
+ * Text of a segment: into the receive queue in order, or into the out-of-order queue, and what kind
+ * of ACK is due.
  *
- * The first copy of a byte that is accepted stays; nothing beyond the window advertised is stored. The out-of-order queue is
- * a set of ranges (tcp_ranges.h) in a packet buffer of its own; each range holds the chain of its packets, so that a segment
- * finds its place by binary search however a peer orders its segments. When the set is full, or the memory charged reaches
- * the receive buffer, what lies furthest ahead goes first. Memory is charged by what a packet occupies: small
+ * The first copy of a byte that is accepted stays; nothing beyond the window advertised is stored.
+ * The out-of-order queue is a set of ranges (tcp_ranges.h) in a packet buffer of its own; each
+ * range holds the chain of its packets, so that a segment finds its place by binary search however
+ * a peer orders its segments. When the set is full, or the memory charged reaches the receive
+ * buffer, what lies furthest ahead goes first. Memory is charged by what a packet occupies: small
  * payloads are moved to small packets, or into the room left behind the packet before them.
  */
 #include <string.h>
@@ -47,7 +49,8 @@ static void tcp_uncharge(struct sock *sk, const struct pkt *p)
 }
 
 /* Releases the packets of a range and takes it out. */
-static void tcp_ooo_drop(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_ranges *r, u32 i)
+static void tcp_ooo_drop(
+	struct stack *s, struct sock *sk, struct tcp *t, struct tcp_ranges *r, u32 i)
 {
 	ref at = r->range[i].first;
 
@@ -90,7 +93,8 @@ static bool tcp_coalesce(struct stack *s, ref into, ref pkt)
 	return true;
 }
 
-/* Bytes of a packet from `at` on as a packet of their own, cut off from it; 0 without room: they are lost, and sent again. */
+/* Bytes of a packet from `at` on as a packet of their own, cut off from it; 0 without room: they
+ * are lost, and sent again. */
 static ref tcp_split(struct stack *s, struct pkt *p, u32 at)
 {
 	u32 len = pkt_len(p) - at;
@@ -143,8 +147,10 @@ static void tcp_queue_in_order(struct stack *s, struct sock *sk, struct tcp *t, 
 	t->totals.bytes_received += len;
 }
 
-/* Room for one more range at index i of the set, at the price of the furthest; false: the new one is the furthest. */
-static bool tcp_ooo_room(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_ranges *r, u32 i)
+/* Room for one more range at index i of the set, at the price of the furthest; false: the new one
+ * is the furthest. */
+static bool tcp_ooo_room(
+	struct stack *s, struct sock *sk, struct tcp *t, struct tcp_ranges *r, u32 i)
 {
 	if (r->count < r->max)
 		return true;
@@ -162,9 +168,11 @@ static void tcp_ooo_insert(struct stack *s, struct sock *sk, struct tcp *t, ref 
 	struct pkt *p = pkt_get(s, pkt);
 	u32 seq = p->seq, len = pkt_len(p), end = seq + len, i = r ? tcp_ranges_find(r, seq) : 0;
 	struct tcp_range *at = r ? &r->range[i] : NULL;
-	bool after = r && i < r->count && at->end == seq, before = r && i < r->count && at->start == end;
+	bool after = r && i < r->count && at->end == seq,
+	     before = r && i < r->count && at->start == end;
 
-	if (!r || sk->rx_charged > (u32)sk->rcvbuf || (!after && !before && !tcp_ooo_room(s, sk, t, r, i))) {
+	if (!r || sk->rx_charged > (u32)sk->rcvbuf ||
+		(!after && !before && !tcp_ooo_room(s, sk, t, r, i))) {
 		counter_inc(s, counter_tcp_ooo_drop);
 		pkt_release(s, pkt);
 		return;
@@ -185,7 +193,8 @@ static void tcp_ooo_insert(struct stack *s, struct sock *sk, struct tcp *t, ref 
 			pkt_get(s, at->last)->next = pkt;
 			at->last = pkt;
 		}
-		if (i + 1 < r->count && at[1].start == end) { /* the hole between two ranges is filled */
+		if (i + 1 < r->count &&
+			at[1].start == end) { /* the hole between two ranges is filled */
 			pkt_get(s, at->last)->next = at[1].first;
 			at->last = at[1].last;
 			at->end = at[1].end;
@@ -201,7 +210,8 @@ static void tcp_ooo_insert(struct stack *s, struct sock *sk, struct tcp *t, ref 
 	}
 }
 
-/* Stores bytes that lie in the window, but for those that are there already; consumes the packet. */
+/* Stores bytes that lie in the window, but for those that are there already; consumes the packet.
+ */
 static void tcp_store(struct stack *s, struct sock *sk, struct tcp *t, ref pkt)
 {
 	while (pkt) {
@@ -274,8 +284,8 @@ static void tcp_note_recent(struct tcp *t, u32 seq)
 }
 
 /*
- * The window promised room, but small packets occupy more than it counts: then what is out of order makes way for what is in
- * order, and the program has to read first if that is not enough.
+ * The window promised room, but small packets occupy more than it counts: then what is out of order
+ * makes way for what is in order, and the program has to read first if that is not enough.
  */
 static bool tcp_no_room(struct stack *s, struct sock *sk, struct tcp *t, u32 seq)
 {
@@ -296,7 +306,8 @@ static bool tcp_no_room(struct stack *s, struct sock *sk, struct tcp *t, u32 seq
 
 void tcp_receive(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_segment *seg)
 {
-	u32 seq = seg->seq, end = seq + seg->len, edge = t->rcv_wnd_end, before = t->rcv_nxt, held = t->ooo_bytes;
+	u32 seq = seg->seq, end = seq + seg->len, edge = t->rcv_wnd_end, before = t->rcv_nxt,
+	    held = t->ooo_bytes;
 	struct tcp_ranges *r = tcp_ooo(s, t);
 	ref pkt = seg->pkt;
 
@@ -314,7 +325,6 @@ void tcp_receive(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_seg
 		if (seq_geq(seq, edge))
 			return;
 		pkt_trim(seg->p, edge - seq);
-		end = edge;
 	}
 	if (tcp_no_room(s, sk, t, seq)) {
 		counter_inc(s, counter_tcp_rcvbuf);
@@ -338,7 +348,8 @@ void tcp_receive(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_seg
 		sock_raise(s, sk, EV_IN);
 }
 
-/* RFC 9293 3.10.7.4 sixth step; the pointer names the byte behind the urgent one (MUST-62, RFC 6093). */
+/* RFC 9293 3.10.7.4 sixth step; the pointer names the byte behind the urgent one (MUST-62, RFC
+ * 6093). */
 void tcp_urgent(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
 {
 	u32 at = seg->seq + seg->urgent - (seg->urgent ? 1 : 0);
@@ -346,9 +357,11 @@ void tcp_urgent(struct stack *s, struct sock *sk, struct tcp *t, const struct tc
 
 	if (seg->flags & TH_URG && seq_geq(at, t->copied_seq) && seq_geq(at, t->rcv_nxt) &&
 		(t->urg_state == TCP_URG_NONE || seq_gt(at, t->urg_seq))) {
-		/* An older urgent byte that is next in line is not read in line any more (Linux's tcp_check_urg). */
-		if (t->urg_state == TCP_URG_VALID && t->urg_seq == t->copied_seq && t->copied_seq != t->rcv_nxt &&
-			!(sk->options & OPT_OOBINLINE) && !sk->reader)
+		/* An older urgent byte that is next in line is not read in line any more (Linux's
+		 * tcp_check_urg). */
+		if (t->urg_state == TCP_URG_VALID && t->urg_seq == t->copied_seq &&
+			t->copied_seq != t->rcv_nxt && !(sk->options & OPT_OOBINLINE) &&
+			!sk->reader)
 			tcp_consume(s, sk, t, 1);
 		t->urg_state = TCP_URG_NOT_YET;
 		t->urg_seq = at;
@@ -372,14 +385,16 @@ static bool tcp_block_known(const struct tcp_options *opt, u32 from, u32 start)
 	return false;
 }
 
-/* RFC 2018 4: the range with the newest segment first, then those reported most recently; RFC 2883: a duplicate before them. */
+/* RFC 2018 4: the range with the newest segment first, then those reported most recently; RFC 2883:
+ * a duplicate before them. */
 void tcp_sack_blocks(struct stack *s, struct tcp *t, struct tcp_options *opt)
 {
 	u32 max = t->flags & TCPF_TIMESTAMP ? 3 : 4, first = 0, recents = (u32)ARRAY_LEN(t->recent);
 	struct tcp_ranges *r = tcp_ooo(s, t);
 
 	if (t->flags & TCPF_DSACK) {
-		opt->sack[opt->sack_count++] = (struct tcp_sack_block){t->dsack_start, t->dsack_end};
+		opt->sack[opt->sack_count++] =
+			(struct tcp_sack_block){t->dsack_start, t->dsack_end};
 		t->flags &= ~(u32)TCPF_DSACK;
 		counter_inc(s, counter_tcp_dsack_out);
 		first = 1;
@@ -390,7 +405,8 @@ void tcp_sack_blocks(struct stack *s, struct tcp *t, struct tcp_options *opt)
 		if (i >= r->count || (k < recents && seq_gt(r->range[i].start, t->recent[k])))
 			continue;
 		if (!tcp_block_known(opt, first, r->range[i].start))
-			opt->sack[opt->sack_count++] = (struct tcp_sack_block){r->range[i].start, r->range[i].end};
+			opt->sack[opt->sack_count++] =
+				(struct tcp_sack_block){r->range[i].start, r->range[i].end};
 	}
 	if (opt->sack_count)
 		opt->flags |= TCP_OPT_SACK;

@@ -1,15 +1,17 @@
 /*
  * What has been lost and what to send again: RFC 6675 with SACK, RFC 6582 without.
  *
- * Everything is computed from sequence numbers: the scoreboard holds what the peer has SACKed above snd_una; below
- * lost_edge whatever is not SACKed is lost; below high_rxt it has been sent again in this recovery. So `pipe`, the estimate
- * of what is in the network, is a sum over ranges. Without SACK each duplicate ACK stands for one segment that has left
- * (dupacks), and only the first outstanding segment is known to be lost. A timeout moves lost_edge to snd_nxt: all is lost, and
+ * Everything is computed from sequence numbers: the scoreboard holds what the peer has SACKed above
+ * snd_una; below lost_edge whatever is not SACKed is lost; below high_rxt it has been sent again in
+ * this recovery. So `pipe`, the estimate of what is in the network, is a sum over ranges. Without
+ * SACK each duplicate ACK stands for one segment that has left (dupacks), and only the first
+ * outstanding segment is known to be lost. A timeout moves lost_edge to snd_nxt: all is lost, and
  * the same rules send it again under a window that starts at one segment.
  *
- * The scoreboard lies in a packet buffer of its own, taken when the first SACK comes, and holds as many ranges as fit. What a peer
- * reports beyond that is not remembered. A peer that takes back what it has SACKed is noticed when its ACK stops at the begin
- * of a SACKed range (RFC 2018 8): all marks are cleared.
+ * The scoreboard lies in a packet buffer of its own, taken when the first SACK comes, and holds as
+ * many ranges as fit. What a peer reports beyond that is not remembered. A peer that takes back
+ * what it has SACKed is noticed when its ACK stops at the begin of a SACKed range (RFC 2018 8): all
+ * marks are cleared.
  */
 #include "stack/tcp_conn.h"
 
@@ -62,14 +64,16 @@ void tcp_scoreboard_cut(struct stack *s, struct tcp *t)
 	}
 }
 
-/* RFC 2883 4: the first block reports a duplicate when it lies below the ACK or inside the second block. */
+/* RFC 2883 4: the first block reports a duplicate when it lies below the ACK or inside the second
+ * block. */
 static bool is_dsack(const struct tcp_segment *seg)
 {
 	const struct tcp_sack_block *b = seg->opt.sack;
 
 	if (seq_lt(b[0].start, seg->ack))
 		return true;
-	return seg->opt.sack_count > 1 && seq_geq(b[0].start, b[1].start) && seq_leq(b[0].end, b[1].end);
+	return seg->opt.sack_count > 1 && seq_geq(b[0].start, b[1].start) &&
+	       seq_leq(b[0].end, b[1].end);
 }
 
 u32 tcp_sack_update(struct stack *s, struct tcp *t, const struct tcp_segment *seg, bool *dsack)
@@ -89,7 +93,8 @@ u32 tcp_sack_update(struct stack *s, struct tcp *t, const struct tcp_segment *se
 			counter_inc(s, counter_tcp_dsack_in);
 			continue;
 		}
-		/* Only what is in flight: snd_una <= start < end <= snd_nxt, whatever the distance. */
+		/* Only what is in flight: snd_una <= start < end <= snd_nxt, whatever the distance.
+		 */
 		if (b->start - t->snd_una >= tcp_flight(t) || b->end - t->snd_una > tcp_flight(t) ||
 			b->end - t->snd_una <= b->start - t->snd_una) {
 			counter_inc(s, counter_tcp_sack_invalid);
@@ -134,7 +139,8 @@ static void tcp_update_lost(struct stack *s, struct tcp *t)
 	t->lost_edge = seq_max(t->lost_edge, t->snd_una);
 	if (!(t->flags & TCPF_SACK)) {
 		if (t->recovery == TCP_RECOVERY)
-			t->lost_edge = seq_max(t->lost_edge, seq_min(t->snd_una + t->mss, t->snd_nxt));
+			t->lost_edge =
+				seq_max(t->lost_edge, seq_min(t->snd_una + t->mss, t->snd_nxt));
 		return;
 	}
 	for (u32 i = r ? r->count : 0; i-- > 0;) {
@@ -149,7 +155,8 @@ static void tcp_update_lost(struct stack *s, struct tcp *t)
 
 static void tcp_recovery_enter(struct stack *s, struct tcp *t)
 {
-	counter_inc(s, t->flags & TCPF_SACK ? counter_tcp_sack_recovery : counter_tcp_reno_recovery);
+	counter_inc(
+		s, t->flags & TCPF_SACK ? counter_tcp_sack_recovery : counter_tcp_reno_recovery);
 	t->ssthresh = tcp_cc_of(t)->ssthresh(t, tcp_flight(t));
 	t->cwnd = t->ssthresh;
 	t->recovery = TCP_RECOVERY;
@@ -178,7 +185,8 @@ void tcp_recovery_ack(struct stack *s, struct tcp *t, u32 acked, bool duplicate)
 		t->high_rxt = seq_max(t->high_rxt, t->snd_una);
 		if (acked && seq_geq(t->snd_una, t->recover))
 			tcp_recovery_leave(t);
-		else if (acked) /* the segment sent again, and what had arrived behind it (RFC 6582 3.2 step 3) */
+		else if (acked) /* the segment sent again, and what had arrived behind it (RFC
+				   6582 3.2 step 3) */
 			t->dupacks -= MIN(t->dupacks, acked > t->mss ? acked - t->mss : 0);
 	} else if (acked) {
 		t->dup_count = 0;
@@ -190,8 +198,8 @@ void tcp_recovery_ack(struct stack *s, struct tcp *t, u32 acked, bool duplicate)
 			t->dupacks = MIN(t->dupacks + t->mss, tcp_flight(t));
 	}
 	tcp_update_lost(s, t);
-	if (t->recovery == TCP_OPEN && (t->dup_count >= DUP_THRESH || seq_gt(t->lost_edge, t->snd_una)) &&
-		tcp_flight(t))
+	if (t->recovery == TCP_OPEN &&
+		(t->dup_count >= DUP_THRESH || seq_gt(t->lost_edge, t->snd_una)) && tcp_flight(t))
 		tcp_recovery_enter(s, t);
 }
 
@@ -200,7 +208,8 @@ void tcp_recovery_timeout(struct stack *s, struct tcp *t)
 	struct tcp_ranges *r = tcp_scoreboard(s, t);
 
 	if (!(t->flags & TCPF_RTO_SPENT)) {
-		t->ssthresh = tcp_cc_of(t)->ssthresh(t, tcp_flight(t)); /* once for the same flight: RFC 5681 3.1 */
+		t->ssthresh = tcp_cc_of(t)->ssthresh(
+			t, tcp_flight(t)); /* once for the same flight: RFC 5681 3.1 */
 		t->flags |= TCPF_RTO_SPENT;
 	}
 	tcp_cc_of(t)->timeout(t);

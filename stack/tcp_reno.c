@@ -1,7 +1,8 @@
 /*
- * NewReno (RFC 5681, RFC 6582), with byte counting (RFC 3465, L = 2 segments for each segment acknowledged: an ACK for
- * a super-frame counts for all of it, a divided one for its bytes alone). Slow start below ssthresh, one segment a
- * window above it; half of what was in flight after a loss.
+ * NewReno (RFC 5681, RFC 6582), with byte counting (RFC 3465, L = 2 segments for each segment
+ * acknowledged: an ACK for a super-frame counts for all of it, a divided one for its bytes alone).
+ * Slow start below ssthresh, one segment a window above it; half of what was in flight after a
+ * loss.
  */
 #include "stack/tcp.h"
 

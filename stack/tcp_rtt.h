@@ -1,22 +1,23 @@
 /*
- * Round-trip time and retransmission timeout (RFC 6298). The variance term is at least 200 ms, as in Linux, which takes
- * the place of the RFC's one-second minimum: RTO = SRTT + max(200 ms, 4 * RTTVAR).
+ * Round-trip time and retransmission timeout (RFC 6298). The variance term is at least 200 ms, as
+ * in Linux, which takes the place of the RFC's one-second minimum: RTO = SRTT + max(200 ms, 4 *
+ * RTTVAR).
  */
 #ifndef STACK_TCP_RTT_H
 #define STACK_TCP_RTT_H
 
 #include "stack/types.h"
 
-#define TCP_RTO_MIN_NS     (200 * NS_PER_MS)
-#define TCP_RTO_MAX_NS     (120 * NS_PER_S)
-#define TCP_RTO_INITIAL_NS NS_PER_S       /* RFC 6298 2.1 */
+#define TCP_RTO_MIN_NS	    (200 * NS_PER_MS)
+#define TCP_RTO_MAX_NS	    (120 * NS_PER_S)
+#define TCP_RTO_INITIAL_NS  NS_PER_S	   /* RFC 6298 2.1 */
 #define TCP_RTO_SYN_LOST_NS (3 * NS_PER_S) /* RFC 6298 5.7 */
 
 struct tcp_rtt {
 	u64 srtt_ns; /* 0: no sample yet */
 	u64 rttvar_ns;
-	u64 min_ns;  /* smallest sample; NEVER before the first */
-	u64 rto_ns;  /* without backoff */
+	u64 min_ns; /* smallest sample; NEVER before the first */
+	u64 rto_ns; /* without backoff */
 };
 
 void tcp_rtt_init(struct tcp_rtt *r);

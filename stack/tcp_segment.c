@@ -1,7 +1,7 @@
 /*
- * A segment arrives at a connection: RFC 9293 3.10.7.3 (SYN-SENT) and 3.10.7.4 (all other states) as an ordered list of
- * checks, with the defences of RFC 5961 and the timestamps of RFC 7323. Each step returns false when the segment has found
- * its end; the socket may be gone then.
+ * A segment arrives at a connection: RFC 9293 3.10.7.3 (SYN-SENT) and 3.10.7.4 (all other states)
+ * as an ordered list of checks, with the defences of RFC 5961 and the timestamps of RFC 7323. Each
+ * step returns false when the segment has found its end; the socket may be gone then.
  */
 #include "stack/tcp_conn.h"
 
@@ -13,7 +13,8 @@ void tcp_challenge(struct stack *s, struct sock *sk, struct tcp *t)
 
 static void tcp_reset_answer(struct stack *s, const struct tcp_segment *seg)
 {
-	struct tcp_header h = {.local = &seg->p->to, .remote = &seg->p->from, .seq = seg->ack, .flags = TH_RST};
+	struct tcp_header h = {
+		.local = &seg->p->to, .remote = &seg->p->from, .seq = seg->ack, .flags = TH_RST};
 
 	if (!(seg->flags & TH_RST))
 		tcp_send_bare(s, &h, 0, 0);
@@ -22,7 +23,8 @@ static void tcp_reset_answer(struct stack *s, const struct tcp_segment *seg)
 /* --- SYN-SENT --- */
 
 /* What the peer's SYN says: its sequence number, options and window. */
-static void tcp_take_syn(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
+static void tcp_take_syn(
+	struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
 {
 	const struct tcp_options *o = &seg->opt;
 	u32 kept = TCPF_TIMESTAMP | TCPF_SACK | TCPF_WSCALE;
@@ -96,7 +98,8 @@ static void tcp_syn_sent_sample(struct stack *s, struct tcp *t)
 }
 
 /* RFC 9293 3.10.7.3. True: connected, and the segment's text goes on. */
-static bool tcp_in_syn_sent(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_segment *seg)
+static bool tcp_in_syn_sent(
+	struct stack *s, struct sock *sk, struct tcp *t, struct tcp_segment *seg)
 {
 	bool acked = false;
 
@@ -136,7 +139,8 @@ static bool tcp_in_syn_sent(struct stack *s, struct sock *sk, struct tcp *t, str
 /* --- all other states: RFC 9293 3.10.7.4 --- */
 
 /* RFC 7323 5.3 R1..R3; a RST is exempt. */
-static bool tcp_check_timestamp(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
+static bool tcp_check_timestamp(
+	struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
 {
 	if (!(t->flags & TCPF_TIMESTAMP))
 		return true;
@@ -146,7 +150,8 @@ static bool tcp_check_timestamp(struct stack *s, struct sock *sk, struct tcp *t,
 		counter_inc(s, counter_tcp_no_timestamp); /* RFC 7323 3.2 */
 		return false;
 	}
-	if (!(seg->flags & TH_RST) && tcp_paws_reject(s, t->ts_recent, t->ts_recent_ns, &seg->opt)) {
+	if (!(seg->flags & TH_RST) &&
+		tcp_paws_reject(s, t->ts_recent, t->ts_recent_ns, &seg->opt)) {
 		counter_inc(s, counter_tcp_paws);
 		if (seg->len || tcp_challenge_allowed(s, &t->challenge_ns, &t->challenges))
 			tcp_send_ack(s, sk, t);
@@ -156,8 +161,8 @@ static bool tcp_check_timestamp(struct stack *s, struct sock *sk, struct tcp *t,
 }
 
 /*
- * First: the sequence number. A pure ACK at the window's right edge is taken too: a peer that has used the whole window sends it
- * from there.
+ * First: the sequence number. A pure ACK at the window's right edge is taken too: a peer that has
+ * used the whole window sends it from there.
  */
 static bool tcp_acceptable(const struct tcp *t, const struct tcp_segment *seg)
 {
@@ -166,14 +171,18 @@ static bool tcp_acceptable(const struct tcp *t, const struct tcp_segment *seg)
 	if (end == seg->seq)
 		return seg->seq - t->rcv_nxt <= window;
 	if (window == 0)
-		return seg->seq == t->rcv_nxt; /* ACK, RST and URG are processed (MUST-66), the text is trimmed away */
-	return seq_in_window(seg->seq, t->rcv_nxt, window) || (seq_lt(seg->seq, t->rcv_nxt) && seq_gt(end, t->rcv_nxt));
+		return seg->seq == t->rcv_nxt; /* ACK, RST and URG are processed (MUST-66), the text
+						  is trimmed away */
+	return seq_in_window(seg->seq, t->rcv_nxt, window) ||
+	       (seq_lt(seg->seq, t->rcv_nxt) && seq_gt(end, t->rcv_nxt));
 }
 
-static bool tcp_check_sequence(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_segment *seg)
+static bool tcp_check_sequence(
+	struct stack *s, struct sock *sk, struct tcp *t, struct tcp_segment *seg)
 {
 	/* Simultaneous open: the peer's SYN-ACK repeats the SYN that we have. */
-	if (t->state == TCP_SYN_RECEIVED && (seg->flags & (TH_SYN | TH_ACK | TH_RST)) == (TH_SYN | TH_ACK) &&
+	if (t->state == TCP_SYN_RECEIVED &&
+		(seg->flags & (TH_SYN | TH_ACK | TH_RST)) == (TH_SYN | TH_ACK) &&
 		seg->seq + 1 == t->rcv_nxt && seg->ack == t->snd_nxt) {
 		seg->flags &= (u8)~TH_SYN;
 		seg->seq++;
@@ -189,7 +198,8 @@ static bool tcp_check_sequence(struct stack *s, struct sock *sk, struct tcp *t, 
 		tcp_challenge(s, sk, t);
 		return false;
 	}
-	if (seg->len) { /* a retransmission whose ACK was lost, or a window probe: no ACK loop can come of it */
+	if (seg->len) { /* a retransmission whose ACK was lost, or a window probe: no ACK loop can
+			   come of it */
 		if (t->flags & TCPF_SACK && seq_lt(seg->seq, t->rcv_nxt)) {
 			t->flags |= TCPF_DSACK; /* RFC 2883 4.1 */
 			t->dsack_start = seg->seq;
@@ -203,7 +213,8 @@ static bool tcp_check_sequence(struct stack *s, struct sock *sk, struct tcp *t, 
 }
 
 /* Second: RST, in the three ways of RFC 5961 3.2. */
-static bool tcp_check_rst(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
+static bool tcp_check_rst(
+	struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
 {
 	int error = ECONNRESET;
 
@@ -226,8 +237,10 @@ static bool tcp_check_rst(struct stack *s, struct sock *sk, struct tcp *t, const
 /* RFC 7323 4.3: the timestamp to echo is that of the segment that moves the left edge. */
 static void tcp_take_timestamp(struct stack *s, struct tcp *t, const struct tcp_segment *seg)
 {
-	if (t->flags & TCPF_TIMESTAMP && seg->opt.flags & TCP_OPT_TIMESTAMP && seq_leq(seg->seq, t->rcv_acked) &&
-		(seq_geq(seg->opt.tsval, t->ts_recent) || s->now_ns - t->ts_recent_ns >= TCP_PAWS_NS)) {
+	if (t->flags & TCPF_TIMESTAMP && seg->opt.flags & TCP_OPT_TIMESTAMP &&
+		seq_leq(seg->seq, t->rcv_acked) &&
+		(seq_geq(seg->opt.tsval, t->ts_recent) ||
+			s->now_ns - t->ts_recent_ns >= TCP_PAWS_NS)) {
 		t->ts_recent = seg->opt.tsval;
 		t->ts_recent_ns = s->now_ns;
 	}
@@ -239,9 +252,11 @@ static bool tcp_fin_acked(const struct tcp *t)
 	return t->flags & TCPF_FIN_SENT && t->snd_una == t->snd_end + 1;
 }
 
-static bool tcp_ack_syn_received(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
+static bool tcp_ack_syn_received(
+	struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
 {
-	if (seg->ack != t->snd_nxt && !(seq_gt(seg->ack, t->snd_una) && seq_leq(seg->ack, t->snd_nxt))) {
+	if (seg->ack != t->snd_nxt &&
+		!(seq_gt(seg->ack, t->snd_una) && seq_leq(seg->ack, t->snd_nxt))) {
 		tcp_reset_answer(s, seg);
 		return false;
 	}
@@ -279,7 +294,8 @@ static bool tcp_advance_close(struct stack *s, struct sock *sk, struct tcp *t)
 }
 
 /* Fifth: the ACK field. */
-static bool tcp_check_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
+static bool tcp_check_ack(
+	struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
 {
 	if (!(seg->flags & TH_ACK))
 		return false;
@@ -302,11 +318,13 @@ static bool tcp_check_ack(struct stack *s, struct sock *sk, struct tcp *t, const
 	return tcp_advance_close(s, sk, t);
 }
 
-/* New bytes for a program that will never read them: Linux resets (RFC 9293 3.6.1, MAY-1, SHLD-3). */
-static bool tcp_nobody_reads(const struct sock *sk, const struct tcp *t, const struct tcp_segment *seg)
+/* New bytes for a program that will never read them: Linux resets (RFC 9293 3.6.1, MAY-1, SHLD-3).
+ */
+static bool tcp_nobody_reads(
+	const struct sock *sk, const struct tcp *t, const struct tcp_segment *seg)
 {
-	return (t->state == TCP_FIN_WAIT_1 || t->state == TCP_FIN_WAIT_2) && sk->flags & SOCK_RCV_SHUT &&
-		seg->len && seq_gt(seg->seq + seg->len, t->rcv_nxt);
+	return (t->state == TCP_FIN_WAIT_1 || t->state == TCP_FIN_WAIT_2) &&
+	       sk->flags & SOCK_RCV_SHUT && seg->len && seq_gt(seg->seq + seg->len, t->rcv_nxt);
 }
 
 /* Eighth: the FIN, once everything before it is there. */
@@ -340,7 +358,8 @@ static bool tcp_take_fin(struct stack *s, struct sock *sk, struct tcp *t)
 /* The steps in order; true while the connection lives and may have something to send. */
 static bool tcp_steps(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_segment *seg)
 {
-	if (!tcp_check_timestamp(s, sk, t, seg) || !tcp_check_sequence(s, sk, t, seg) || !tcp_check_rst(s, sk, t, seg))
+	if (!tcp_check_timestamp(s, sk, t, seg) || !tcp_check_sequence(s, sk, t, seg) ||
+		!tcp_check_rst(s, sk, t, seg))
 		return false;
 	if (seg->flags & TH_SYN) { /* fourth: RFC 5961 4.2 */
 		tcp_challenge(s, sk, t);

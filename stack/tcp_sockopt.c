@@ -1,20 +1,21 @@
 /*
  * Options of level SOL_TCP and the ioctls of a stream, with Linux's ranges, lengths and errors.
  *
- * TCP_FASTOPEN and TCP_FASTOPEN_CONNECT answer EOPNOTSUPP, TCP_REPAIR and what belongs to it EPERM, TCP_ULP ENOENT as without
- * its modules; TCP_MD5SIG, TCP_SAVE_SYN, TCP_TX_DELAY and TCP_ZEROCOPY_RECEIVE are not there (ENOPROTOOPT).
+ * TCP_FASTOPEN and TCP_FASTOPEN_CONNECT answer EOPNOTSUPP, TCP_REPAIR and what belongs to it EPERM,
+ * TCP_ULP ENOENT as without its modules; TCP_MD5SIG, TCP_SAVE_SYN, TCP_TX_DELAY and
+ * TCP_ZEROCOPY_RECEIVE are not there (ENOPROTOOPT).
  */
 #include <string.h>
 
 #include "stack/tcp_conn.h"
 #include "stack/tcp_info.h"
 
-#define KEEP_MAX_S    32767
-#define PROBES_MAX    127
-#define MSS_OPT_MAX   32767
-#define FIN_MAX_S     120
-#define CLAMP_MIN     1152 /* half of the smallest receive buffer */
-#define CC_NAME_MAX   16u
+#define KEEP_MAX_S  32767
+#define PROBES_MAX  127
+#define MSS_OPT_MAX 32767
+#define FIN_MAX_S   120
+#define CLAMP_MIN   1152 /* half of the smallest receive buffer */
+#define CC_NAME_MAX 16u
 
 static int tcp_set_in_range(int value, int low, int high, u32 *field)
 {
@@ -146,7 +147,8 @@ static int tcp_set_congestion(struct tcp *t, const void *val, u32 len)
 	return 0;
 }
 
-/* What is answered with an errno, and what has no effect here as it has none on Linux with a modern peer. */
+/* What is answered with an errno, and what has no effect here as it has none on Linux with a modern
+ * peer. */
 static int tcp_set_other(const struct stack *s, struct sock *sk, int name, int value)
 {
 	switch (name) {
@@ -158,7 +160,8 @@ static int tcp_set_other(const struct stack *s, struct sock *sk, int name, int v
 	case LX_TCP_TIMESTAMP:
 		return -EPERM;
 	case LX_TCP_FASTOPEN:
-		/* The length of a queue that stays empty, as with Linux's default tcp_fastopen, which serves no cookies. */
+		/* The length of a queue that stays empty, as with Linux's default tcp_fastopen,
+		 * which serves no cookies. */
 		if (value < 0 || (sk->state != SOCK_CLOSED && sk->state != SOCK_LISTENING))
 			return -EINVAL;
 		sk->fastopen_qlen = MIN((u32)value, s->tunables.somaxconn);
@@ -171,7 +174,8 @@ static int tcp_set_other(const struct stack *s, struct sock *sk, int name, int v
 	case LX_TCP_THIN_LINEAR_TIMEOUTS:
 		if (value < 0 || value > 1)
 			return -EINVAL;
-		sk->stored = value ? sk->stored | 1ull << STORED_THIN_LINEAR : sk->stored & ~(1ull << STORED_THIN_LINEAR);
+		sk->stored = value ? sk->stored | 1ull << STORED_THIN_LINEAR
+				   : sk->stored & ~(1ull << STORED_THIN_LINEAR);
 		return 0;
 	case LX_TCP_THIN_DUPACK:
 		return value < 0 || value > 1 ? -EINVAL : 0;
@@ -249,7 +253,8 @@ static u32 tcp_ms_since(const struct stack *s, u64 then_ns)
 	return then_ns ? (u32)MIN((s->now_ns - then_ns) / NS_PER_MS, UINT32_MAX) : 0;
 }
 
-static void tcp_info_path(struct stack *s, const struct sock *sk, const struct tcp *t, struct tcp_info_out *i)
+static void tcp_info_path(
+	struct stack *s, const struct sock *sk, const struct tcp *t, struct tcp_info_out *i)
 {
 	struct path path;
 
@@ -277,7 +282,9 @@ static void tcp_info_flight(struct stack *s, const struct tcp *t, struct tcp_inf
 		i->lost = (t->lost_edge - t->snd_una) / mss;
 	if (t->recovery != TCP_OPEN && seq_gt(t->high_rxt, t->snd_una))
 		i->retrans = (t->high_rxt - t->snd_una) / mss;
-	i->ca_state = t->recovery == TCP_OPEN ? (t->dup_count ? 1 : 0) : t->recovery == TCP_RECOVERY ? 3 : 4;
+	i->ca_state = t->recovery == TCP_OPEN	    ? (t->dup_count ? 1 : 0)
+		      : t->recovery == TCP_RECOVERY ? 3
+						    : 4;
 	i->snd_ssthresh = t->ssthresh == UINT32_MAX ? 0x7fffffff : t->ssthresh / mss;
 	i->snd_cwnd = t->cwnd / mss;
 	i->reordering = 3;
@@ -306,14 +313,16 @@ static void tcp_info_totals(const struct tcp *t, struct tcp_info_out *i)
 	i->rcv_ooopack = n->rcv_ooo;
 }
 
-static void tcp_info_fill(struct stack *s, const struct sock *sk, const struct tcp *t, struct tcp_info_out *i)
+static void tcp_info_fill(
+	struct stack *s, const struct sock *sk, const struct tcp *t, struct tcp_info_out *i)
 {
 	memset(i, 0, sizeof(*i));
 	i->state = t->state;
 	i->retransmits = t->retries;
 	i->probes = t->probes;
 	i->backoff = t->backoff;
-	i->options = (u8)((t->flags & TCPF_TIMESTAMP ? 1 : 0) | (t->flags & TCPF_SACK ? 2 : 0) | (t->flags & TCPF_WSCALE ? 4 : 0));
+	i->options = (u8)((t->flags & TCPF_TIMESTAMP ? 1 : 0) | (t->flags & TCPF_SACK ? 2 : 0) |
+			  (t->flags & TCPF_WSCALE ? 4 : 0));
 	i->wscales = (u8)(t->snd_wscale | t->rcv_wscale << 4);
 	i->last_data_sent = tcp_ms_since(s, t->sent_ns);
 	i->last_data_recv = tcp_ms_since(s, t->text_ns);
@@ -453,11 +462,13 @@ int tcp_ioctl(struct stack *s, struct sock *sk, unsigned request, int *value)
 		*value = tcp_inq(sk, t);
 		return 0;
 	case LX_SIOCOUTQ:
-		if (t->state != TCP_SYN_SENT && t->state != TCP_SYN_RECEIVED && t->state != TCP_CLOSED)
+		if (t->state != TCP_SYN_SENT && t->state != TCP_SYN_RECEIVED &&
+			t->state != TCP_CLOSED)
 			*value = (int)(t->snd_end + fin - t->snd_una);
 		return 0;
 	case LX_SIOCOUTQNSD:
-		if (t->state != TCP_SYN_SENT && t->state != TCP_SYN_RECEIVED && t->state != TCP_CLOSED)
+		if (t->state != TCP_SYN_SENT && t->state != TCP_SYN_RECEIVED &&
+			t->state != TCP_CLOSED)
 			*value = (int)(t->snd_end + fin - t->snd_nxt);
 		return 0;
 	default:

@@ -1,14 +1,14 @@
 /*
  * Deadlines of a connection. A socket has one entry in the wheel, for the earliest of:
  *
- *   rtx_at     retransmission (RFC 6298), or with nothing in flight the persist timer (RFC 9293 3.8.6.1)
- *   delack_at  an ACK that was delayed
- *   keep_at    keepalive (RFC 9293 3.8.4), or the end of an orphan's FIN-WAIT-2
- *   resume_at  the device's queue was full
+ *   rtx_at     retransmission (RFC 6298), or with nothing in flight the persist timer (RFC
+ * 9293 3.8.6.1) delack_at  an ACK that was delayed keep_at    keepalive (RFC 9293 3.8.4), or the
+ * end of an orphan's FIN-WAIT-2 resume_at  the device's queue was full
  *
- * The entry is moved only when a deadline is earlier than it: deadlines that move ahead with every segment cost nothing, the entry
- * then expires early once and is armed anew. A connection gives up after tcp_retries2 timeouts without progress (R2), an
- * orphan after ORPHAN_RETRIES, or when TCP_USER_TIMEOUT has passed.
+ * The entry is moved only when a deadline is earlier than it: deadlines that move ahead with every
+ * segment cost nothing, the entry then expires early once and is armed anew. A connection gives up
+ * after tcp_retries2 timeouts without progress (R2), an orphan after ORPHAN_RETRIES, or when
+ * TCP_USER_TIMEOUT has passed.
  */
 #include "stack/tcp_conn.h"
 
@@ -71,7 +71,8 @@ static void tcp_give_up(struct stack *s, struct sock *sk, struct tcp *t)
 
 static bool tcp_user_timeout(const struct stack *s, const struct tcp *t)
 {
-	return t->user_timeout_ms && t->stalled_ns && s->now_ns - t->stalled_ns >= t->user_timeout_ms * NS_PER_MS;
+	return t->user_timeout_ms && t->stalled_ns &&
+	       s->now_ns - t->stalled_ns >= t->user_timeout_ms * NS_PER_MS;
 }
 
 /* R2 of RFC 9293 3.8.3 (MUST-20, MUST-21, SHLD-11). */
@@ -95,9 +96,11 @@ static void tcp_clamp_to_user_timeout(const struct stack *s, struct tcp *t)
 
 static void tcp_expire_rto(struct stack *s, struct sock *sk, struct tcp *t)
 {
-	bool shut = t->snd_wnd == 0 && tcp_synchronized(t) && s->now_ns - t->heard_ns < TCP_RTO_MAX_NS;
+	bool shut =
+		t->snd_wnd == 0 && tcp_synchronized(t) && s->now_ns - t->heard_ns < TCP_RTO_MAX_NS;
 
-	/* A peer that closed its window behind what it had offered, but answers, is alive (MUST-35, SHLD-17). */
+	/* A peer that closed its window behind what it had offered, but answers, is alive (MUST-35,
+	 * SHLD-17). */
 	if (tcp_user_timeout(s, t) || (t->retries >= tcp_retries_max(s, sk, t) && !shut)) {
 		tcp_give_up(s, sk, t);
 		return;
@@ -171,7 +174,8 @@ static void tcp_expire_keepalive(struct stack *s, struct sock *sk, struct tcp *t
 		return;
 	}
 	/* One lost probe is no death (MUST-29). */
-	if (t->user_timeout_ms ? quiet >= t->user_timeout_ms * NS_PER_MS && t->probes : t->probes >= count) {
+	if (t->user_timeout_ms ? quiet >= t->user_timeout_ms * NS_PER_MS && t->probes
+			       : t->probes >= count) {
 		tcp_send_reset(s, sk, t);
 		tcp_give_up(s, sk, t);
 		return;

@@ -1,10 +1,12 @@
 /*
- * TIME-WAIT (RFC 9293 3.3.2, MUST-13): a small object that keeps the four-tuple for 60 s after the socket has gone.
+ * TIME-WAIT (RFC 9293 3.3.2, MUST-13): a small object that keeps the four-tuple for 60 s after the
+ * socket has gone.
  *
- * It answers what is not acceptable with an ACK, ignores RSTs (RFC 1337, fix 1), starts anew at a FIN, and gives way to a
- * SYN that is newer by timestamp or by sequence number (MAY-2, RFC 6191). The oldest gives way when there are
- * tcp_max_tw_buckets, and a connection that we open ourselves may have the tuple a second after the last segment, if
- * timestamps tell its segments from the old ones.
+ * It answers what is not acceptable with an ACK, ignores RSTs (RFC 1337, fix 1), starts anew at a
+ * FIN, and gives way to a SYN that is newer by timestamp or by sequence number (MAY-2, RFC 6191).
+ * The oldest gives way when there are tcp_max_tw_buckets, and a connection that we open ourselves
+ * may have the tuple a second after the last segment, if timestamps tell its segments from the old
+ * ones.
  */
 #include "stack/tcp_conn.h"
 
@@ -64,7 +66,8 @@ void tcp_timewait_enter(struct stack *s, struct sock *sk, struct tcp *t)
 		tw->conn.remote = sk->conn.remote;
 		tw->conn.proto = PROTO_TCP;
 		tw->conn.ifindex = sk->conn.ifindex;
-		tw->conn.bind = (u8)(CONN_TIMEWAIT | (sk->conn.bind & (CONN_REUSEADDR | CONN_REUSEPORT)));
+		tw->conn.bind =
+			(u8)(CONN_TIMEWAIT | (sk->conn.bind & (CONN_REUSEADDR | CONN_REUSEPORT)));
 		tw->snd_nxt = t->snd_nxt;
 		tw->rcv_nxt = t->rcv_nxt;
 		tw->rcv_wnd = tcp_rcv_window(t);
@@ -114,7 +117,8 @@ static void tcp_timewait_restart(struct stack *s, struct tcp_timewait *tw)
 }
 
 /* MAY-2 and RFC 6191 2: is the SYN surely of a later connection? */
-static bool tcp_timewait_newer(const struct stack *s, const struct tcp_timewait *tw, const struct tcp_segment *seg)
+static bool tcp_timewait_newer(
+	const struct stack *s, const struct tcp_timewait *tw, const struct tcp_segment *seg)
 {
 	if (tw->timestamps && seg->opt.flags & TCP_OPT_TIMESTAMP) {
 		if (seq_gt(seg->opt.tsval, tw->ts_recent))
@@ -135,7 +139,9 @@ bool tcp_timewait_input(struct stack *s, struct tcp_timewait *tw, struct tcp_seg
 	}
 	if ((seg->flags & (TH_SYN | TH_ACK | TH_FIN)) == TH_SYN && tcp_timewait_newer(s, tw, seg)) {
 		counter_inc(s, counter_tcp_timewait_reused);
-		seg->isn_above = tw->snd_nxt + 65535; /* beyond what the old connection may still have under way */
+		seg->isn_above =
+			tw->snd_nxt +
+			65535; /* beyond what the old connection may still have under way */
 		tcp_timewait_free(s, tw);
 		return true;
 	}
@@ -145,7 +151,8 @@ bool tcp_timewait_input(struct stack *s, struct tcp_timewait *tw, struct tcp_seg
 	}
 	if (!(seg->flags & TH_ACK))
 		return false;
-	if (!old && seg->flags & TH_FIN && tcp_segment_end(seg) == tw->rcv_nxt) { /* our last ACK was lost */
+	if (!old && seg->flags & TH_FIN &&
+		tcp_segment_end(seg) == tw->rcv_nxt) { /* our last ACK was lost */
 		if (seg->opt.flags & TCP_OPT_TIMESTAMP && tw->timestamps) {
 			tw->ts_recent = seg->opt.tsval;
 			tw->ts_recent_ns = s->now_ns;

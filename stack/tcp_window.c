@@ -1,11 +1,13 @@
 /*
- * The receive window: how much is advertised, when an update is worth a segment, and how the buffer grows with the path.
+ * The receive window: how much is advertised, when an update is worth a segment, and how the buffer
+ * grows with the path.
  *
- * Half of the receive buffer is window, the other half covers what packets occupy beyond their payload (as Linux's
- * tcp_adv_win_scale 1). The right edge never moves back (SHLD-14). It moves forward only when that is worth it
- * (receiver's silly window avoidance, MUST-39): below half of the buffer, not for less than a segment or a sixteenth.
- * Once in a round trip the buffer is compared with what the program took in that time, and made twice as large plus room
- * for slow start, up to tcp_rmem[2], unless SO_RCVBUF was set (Linux's dynamic right sizing).
+ * Half of the receive buffer is window, the other half covers what packets occupy beyond their
+ * payload (as Linux's tcp_adv_win_scale 1). The right edge never moves back (SHLD-14). It moves
+ * forward only when that is worth it (receiver's silly window avoidance, MUST-39): below half of
+ * the buffer, not for less than a segment or a sixteenth. Once in a round trip the buffer is
+ * compared with what the program took in that time, and made twice as large plus room for slow
+ * start, up to tcp_rmem[2], unless SO_RCVBUF was set (Linux's dynamic right sizing).
  */
 #include "stack/tcp_conn.h"
 
@@ -69,7 +71,8 @@ u32 tcp_window_select(struct sock *sk, struct tcp *t)
 	return wnd;
 }
 
-/* The time a window takes to come in is a round trip, or more: the estimate of a side that sends nothing. */
+/* The time a window takes to come in is a round trip, or more: the estimate of a side that sends
+ * nothing. */
 void tcp_window_arrived(struct stack *s, struct tcp *t)
 {
 	if (t->rcv_rtt_at_ns && seq_lt(t->rcv_nxt, t->rcv_rtt_seq))
@@ -105,13 +108,16 @@ static void tcp_rcvbuf_grow(struct stack *s, struct sock *sk, struct tcp *t)
 	t->drs_ns = s->now_ns;
 }
 
-/* Linux's __tcp_cleanup_rbuf: an ACK that waited is sent when the program has caught up, or the window opens well. */
+/* Linux's __tcp_cleanup_rbuf: an ACK that waited is sent when the program has caught up, or the
+ * window opens well. */
 static bool tcp_update_worth(const struct sock *sk, const struct tcp *t, u32 copied)
 {
 	u32 now = tcp_rcv_window(t), full = tcp_full_space(sk), free;
 
-	if (t->flags & TCPF_ACK_DELAYED && (t->rcv_nxt - t->rcv_acked > t->rcv_mss ||
-		(copied && !(t->flags & TCPF_PINGPONG) && t->flags & TCPF_ACK_SOON && t->copied_seq == t->rcv_nxt)))
+	if (t->flags & TCPF_ACK_DELAYED &&
+		(t->rcv_nxt - t->rcv_acked > t->rcv_mss ||
+			(copied && !(t->flags & TCPF_PINGPONG) && t->flags & TCPF_ACK_SOON &&
+				t->copied_seq == t->rcv_nxt)))
 		return true;
 	if (!copied || sk->flags & SOCK_RCV_SHUT)
 		return false;

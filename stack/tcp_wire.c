@@ -1,10 +1,11 @@
 /*
- * TCP headers on their way out, and what needs no connection: the RST for a segment to nobody, initial sequence numbers
- * and timestamps.
+ * TCP headers on their way out, and what needs no connection: the RST for a segment to nobody,
+ * initial sequence numbers and timestamps.
  *
- * The checksum field gets the pseudo-header's sum; ip_send completes it when the device does not. Initial sequence
- * numbers are a keyed hash of the four-tuple plus a clock of 4 us ticks (RFC 6528 3), timestamps a millisecond clock plus
- * a keyed offset of the four-tuple, so neither tells anything about another connection or the time since start.
+ * The checksum field gets the pseudo-header's sum; ip_send completes it when the device does not.
+ * Initial sequence numbers are a keyed hash of the four-tuple plus a clock of 4 us ticks (RFC 6528
+ * 3), timestamps a millisecond clock plus a keyed offset of the four-tuple, so neither tells
+ * anything about another connection or the time since start.
  */
 #include <string.h>
 
@@ -13,9 +14,10 @@
 #include "stack/tcp_conn.h"
 
 #define CHALLENGE_INTERVAL_NS (5 * NS_PER_S)
-#define CHALLENGES_MAX        10 /* in an interval, per connection (RFC 5961 7) */
+#define CHALLENGES_MAX	      10 /* in an interval, per connection (RFC 5961 7) */
 
-int tcp_send_header(struct stack *s, ref frame, const struct tcp_header *h, const struct ip_out *ip, u16 gso_size)
+int tcp_send_header(struct stack *s, ref frame, const struct tcp_header *h, const struct ip_out *ip,
+	u16 gso_size)
 {
 	struct frame *f = frame_get(s, frame);
 	u8 options[TCP_OPTIONS_MAX];
@@ -84,7 +86,8 @@ void tcp_refuse(struct stack *s, const struct tcp_segment *seg)
 	tcp_send_bare(s, &h, 0, 0);
 }
 
-static u64 tcp_tuple_hash(const struct siphash_key *key, const struct endpoint *local, const struct endpoint *remote)
+static u64 tcp_tuple_hash(
+	const struct siphash_key *key, const struct endpoint *local, const struct endpoint *remote)
 {
 	u8 tuple[36];
 
@@ -111,10 +114,11 @@ u32 tcp_clock(const struct stack *s, u32 offset)
 	return (u32)(s->now_ns / NS_PER_MS) + offset;
 }
 
-bool tcp_paws_reject(const struct stack *s, u32 ts_recent, u64 ts_recent_ns, const struct tcp_options *opt)
+bool tcp_paws_reject(
+	const struct stack *s, u32 ts_recent, u64 ts_recent_ns, const struct tcp_options *opt)
 {
 	return opt->flags & TCP_OPT_TIMESTAMP && seq_lt(opt->tsval, ts_recent) &&
-		s->now_ns - ts_recent_ns < TCP_PAWS_NS;
+	       s->now_ns - ts_recent_ns < TCP_PAWS_NS;
 }
 
 bool tcp_challenge_allowed(struct stack *s, u64 *begin_ns, u8 *count)

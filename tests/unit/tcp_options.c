@@ -22,14 +22,16 @@ static bool parse(const void *bytes, u32 len, bool syn)
 START_TEST(tcp_options_syn)
 {
 	/* As Linux sends it; unaligned on purpose in front. */
-	static const u8 syn[] = {1, 2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 7, 0, 0, 0, 9, 1, 3, 3, 15, 0, 99};
+	static const u8 syn[] = {
+		1, 2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 7, 0, 0, 0, 9, 1, 3, 3, 15, 0, 99};
 
 	ck_assert(parse(syn, sizeof(syn), true));
-	ck_assert_uint_eq(o.flags, TCP_OPT_MSS | TCP_OPT_SACK_OK | TCP_OPT_TIMESTAMP | TCP_OPT_WSCALE);
+	ck_assert_uint_eq(
+		o.flags, TCP_OPT_MSS | TCP_OPT_SACK_OK | TCP_OPT_TIMESTAMP | TCP_OPT_WSCALE);
 	ck_assert_uint_eq(o.mss, 1460);
 	ck_assert_uint_eq(o.tsval, 7);
 	ck_assert_uint_eq(o.tsecr, 9);
-	ck_assert_uint_eq(o.wscale, 14); /* RFC 7323 2.3: larger is taken for 14 */
+	ck_assert_uint_eq(o.wscale, 14);	   /* RFC 7323 2.3: larger is taken for 14 */
 	ck_assert(parse(syn, sizeof(syn), false)); /* MUST-65 and its like: on a SYN alone */
 	ck_assert_uint_eq(o.flags, TCP_OPT_TIMESTAMP);
 }
@@ -50,8 +52,18 @@ START_TEST(tcp_options_malformed)
 		u8 bytes[8];
 		u32 len;
 	} bad[] = {
-		{{2, 0}, 2}, {{2, 1}, 2}, {{2}, 1}, {{2, 4, 1}, 3}, {{2, 3, 1}, 3}, {{3, 2}, 2}, {{3, 4, 1, 1}, 4},
-		{{4, 3, 1}, 3}, {{5, 2}, 2}, {{5, 7, 0, 0, 0, 0, 0}, 7}, {{8, 8, 0, 0, 0, 0, 0, 0}, 8}, {{254}, 1},
+		{{2, 0}, 2},
+		{{2, 1}, 2},
+		{{2}, 1},
+		{{2, 4, 1}, 3},
+		{{2, 3, 1}, 3},
+		{{3, 2}, 2},
+		{{3, 4, 1, 1}, 4},
+		{{4, 3, 1}, 3},
+		{{5, 2}, 2},
+		{{5, 7, 0, 0, 0, 0, 0}, 7},
+		{{8, 8, 0, 0, 0, 0, 0, 0}, 8},
+		{{254}, 1},
 		{{254, 255}, 2},
 	};
 
@@ -80,7 +92,11 @@ END_TEST
 
 START_TEST(tcp_options_round_trip)
 {
-	struct tcp_options in = {.mss = 1400, .wscale = 7, .tsval = 1, .tsecr = 2, .sack_count = 4,
+	struct tcp_options in = {.mss = 1400,
+		.wscale = 7,
+		.tsval = 1,
+		.tsecr = 2,
+		.sack_count = 4,
 		.sack = {{1, 2}, {3, 4}, {5, 6}, {7, 8}}};
 	u8 out[TCP_OPTIONS_MAX];
 	u32 len;

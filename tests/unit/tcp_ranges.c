@@ -1,4 +1,5 @@
-/* Ranges of sequence numbers, compared with a bitmap over many random operations near the wrap of the numbers. */
+/* Ranges of sequence numbers, compared with a bitmap over many random operations near the wrap of
+ * the numbers. */
 #include <stdlib.h>
 #include <string.h>
 

@@ -1,4 +1,5 @@
-/* NewReno's window (RFC 5681, RFC 3465): growth by bytes, halving, and what an ACK that divides or leaps does. */
+/* NewReno's window (RFC 5681, RFC 3465): growth by bytes, halving, and what an ACK that divides or
+ * leaps does. */
 #include <string.h>
 
 #include "stack/tcp.h"
@@ -19,7 +20,8 @@ static void setup(u32 cwnd, u32 ssthresh)
 
 static void acked(u32 bytes)
 {
-	struct tcp_cc_ack ack = {.acked = bytes, .delivered = bytes, .in_flight = t.cwnd, .cwnd_limited = true};
+	struct tcp_cc_ack ack = {
+		.acked = bytes, .delivered = bytes, .in_flight = t.cwnd, .cwnd_limited = true};
 
 	tcp_cc_of(&t)->acked(&t, &ack);
 }

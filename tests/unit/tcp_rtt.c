@@ -1,4 +1,5 @@
-/* The retransmission timeout (RFC 6298), with Linux's lower bound of 200 ms on the variance term. */
+/* The retransmission timeout (RFC 6298), with Linux's lower bound of 200 ms on the variance term.
+ */
 #include "stack/tcp_rtt.h"
 #include "tests/lib/check_lines.h"
 

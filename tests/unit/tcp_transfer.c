@@ -1,7 +1,7 @@
 /*
- * TCP between two engines over a simulated link, and over one engine's loopback: every byte arrives once and in order,
- * connections open and end in all the ways there are, and nothing is left behind. The invariants of both ends are checked
- * after every event.
+ * TCP between two engines over a simulated link, and over one engine's loopback: every byte arrives
+ * once and in order, connections open and end in all the ways there are, and nothing is left
+ * behind. The invariants of both ends are checked after every event.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -110,7 +110,8 @@ static void collect(void)
 			/* ARP gets through: what fails is to be TCP's business. */
 			if (buf[13] != 0x06 && dice() < w.loss_ppm)
 				continue;
-			fly(!i, buf, len, &offload, w.delay_ns + (dice() < w.reorder_ppm ? w.delay_ns / 2 : 0));
+			fly(!i, buf, len, &offload,
+				w.delay_ns + (dice() < w.reorder_ppm ? w.delay_ns / 2 : 0));
 			if (dice() < w.duplicate_ppm)
 				fly(!i, buf, len, &offload, w.delay_ns);
 		}
@@ -241,7 +242,8 @@ static s64 recv_some(struct stack *s, ref sk, u64 at, u64 len, u32 flags)
 	return sock_recv_commit(s, &plan, (u32)n);
 }
 
-/* Sends `total` bytes from `from` to the other in writes of `chunk`, then its FIN; the other reads to the end. */
+/* Sends `total` bytes from `from` to the other in writes of `chunk`, then its FIN; the other reads
+ * to the end. */
 static void transfer(int from, u64 total, u64 chunk, u64 limit_ns)
 {
 	u64 sent = 0, got = 0, until = w.now_ns + limit_ns;
@@ -249,7 +251,8 @@ static void transfer(int from, u64 total, u64 chunk, u64 limit_ns)
 	s64 n;
 
 	for (;;) {
-		while (sent < total && (n = send_some(w.s[from], w.sk[from], sent, MIN(chunk, total - sent), 0)) > 0)
+		while (sent < total && (n = send_some(w.s[from], w.sk[from], sent,
+						MIN(chunk, total - sent), 0)) > 0)
 			sent += (u64)n;
 		if (sent == total && !shut) {
 			ck_assert_int_eq(sock_shutdown(w.s[from], w.sk[from], LX_SHUT_WR), 0);
@@ -261,8 +264,8 @@ static void transfer(int from, u64 total, u64 chunk, u64 limit_ns)
 			break;
 		ck_assert_int_eq(n, -EAGAIN);
 		check();
-		ck_assert_msg(step(until), "stalled: %llu sent, %llu received", (unsigned long long)sent,
-			(unsigned long long)got);
+		ck_assert_msg(step(until), "stalled: %llu sent, %llu received",
+			(unsigned long long)sent, (unsigned long long)got);
 	}
 	ck_assert_uint_eq(got, total);
 }
@@ -381,7 +384,8 @@ static void random_turn(int i, struct side *side, struct side *other)
 	if (side->sent < side->total) {
 		u64 len = dice() % (dice() & 1 ? 100 : 60000) + 1;
 
-		n = send_some(w.s[i], w.sk[i], side->sent, MIN(len, side->total - side->sent), dice() & 1 ? LX_MSG_MORE : 0);
+		n = send_some(w.s[i], w.sk[i], side->sent, MIN(len, side->total - side->sent),
+			dice() & 1 ? LX_MSG_MORE : 0);
 		ck_assert_msg(n > 0 || n == -EAGAIN, "send gave %lld", (long long)n);
 		side->sent += n > 0 ? (u64)n : 0;
 	} else if (!side->shut) {
@@ -389,7 +393,8 @@ static void random_turn(int i, struct side *side, struct side *other)
 		side->shut = true;
 	}
 	if (!side->ended && dice() & 1) {
-		n = recv_some(w.s[i], w.sk[i], side->got, dice() % (dice() & 1 ? 100 : 100000) + 1, 0);
+		n = recv_some(
+			w.s[i], w.sk[i], side->got, dice() % (dice() & 1 ? 100 : 100000) + 1, 0);
 		ck_assert(n >= 0 || n == -EAGAIN);
 		side->ended = n == 0;
 		side->got += n > 0 ? (u64)n : 0;
@@ -442,9 +447,9 @@ START_TEST(tcp_transfer_random)
 		step(w.now_ns + 10 * NS_PER_MS);
 		if (dice() < 1000)
 			run(NS_PER_S);
-		ck_assert_msg(w.now_ns < until, "stalled at %llu of %llu, %llu of %llu", (unsigned long long)side[0].got,
-			(unsigned long long)side[1].total, (unsigned long long)side[1].got,
-			(unsigned long long)side[0].total);
+		ck_assert_msg(w.now_ns < until, "stalled at %llu of %llu, %llu of %llu",
+			(unsigned long long)side[0].got, (unsigned long long)side[1].total,
+			(unsigned long long)side[1].got, (unsigned long long)side[0].total);
 	}
 	ck_assert_uint_eq(side[0].got, side[1].total);
 	ck_assert_uint_eq(side[1].got, side[0].total);
