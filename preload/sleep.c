@@ -190,7 +190,6 @@ static int sleep_on_futex(struct sleep *w, struct host *host)
 	int ret = 0;
 
 	sleep_say(w, ON_FUTEX);
-	/* Without a bell there is no driving: the keeper does it. */
 	if (!sleep_woken(w) && !(w->slot->bell && sleep_role_vacant(host)))
 		ret = raw_futex(&w->slot->woken, FUTEX_WAIT_BITSET, w->seen,
 			w->deadline_ns == NEVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
@@ -211,6 +210,8 @@ static int sleep_once(struct sleep *w, struct host *host)
 	if (w->role)
 		return sleep_driving(w, host);
 	sleep_show(host, w, true);
+	if (sleep_role_vacant(host))
+		sleep_bell(w, host); /* without one there is no driving, and no use in looking again */
 	ret = kernel ? sleep_on_bell(w, host) : sleep_on_futex(w, host);
 	sleep_show(host, w, false);
 	return ret;
