@@ -132,6 +132,17 @@ static int join_adopt(struct host_local *local, const struct join_reply *reply, 
 	return region_attach(local, fds[0], reply->size);
 }
 
+/* Sends a request with the process's pidfd. */
+static ssize_t join_request_with_pidfd(int fd, const struct join_request *request)
+{
+	int pidfd = (int)raw_syscall2(SYS_pidfd_open, raw_getpid(), 0);
+	ssize_t ret = join_send(fd, request, sizeof(*request), &pidfd, pidfd >= 0);
+
+	if (pidfd >= 0)
+		raw_close(pidfd);
+	return ret;
+}
+
 /* Asks the keeper on the connection: 0, -EAGAIN when it has just gone, or another negative errno
  * and a sentence. */
 static int join_ask(
@@ -143,13 +154,11 @@ static int join_ask(
 		.pid = (u32)raw_getpid(),
 		.address = config->address.item[0].addr,
 	};
-	int fds[JOIN_FDS], pidfd = (int)raw_syscall2(SYS_pidfd_open, raw_getpid(), 0);
+	int fds[JOIN_FDS];
 	struct join_reply reply;
 	u32 count = 0;
-	ssize_t ret = join_send(fd, &request, sizeof(request), &pidfd, pidfd >= 0);
+	ssize_t ret = join_request_with_pidfd(fd, &request);
 
-	if (pidfd >= 0)
-		raw_close(pidfd);
 	if (ret >= 0)
 		ret = join_recv(fd, &reply, sizeof(reply), fds, &count);
 	if (ret == -EAGAIN) {
@@ -274,6 +283,7 @@ void join_fork_parent(void)
 
 void join_fork_child(struct host_local *local)
 {
+	struct join_request request = {.layout = host_layout(), .op = JOIN_BORN};
 	struct member *m = &local->host->member[local->member];
 
 	raw_close(local->control_fd);
@@ -281,4 +291,5 @@ void join_fork_child(struct host_local *local)
 	join_child_fd = -1;
 	m->pid = local->pid;
 	__atomic_store_n(&m->state, MEMBER_LIVE, __ATOMIC_RELEASE);
+	join_request_with_pidfd(local->control_fd, &request);
 }

@@ -352,6 +352,7 @@ static void keeper_accept_member(struct watch *w, const struct join_request *req
 	host_leave();
 	if (w->member == HOST_MEMBERS) {
 		keeper_refuse(w->fd, -ENFILE, "the host has as many processes as it can have");
+		raw_close(pidfd);
 		return;
 	}
 	reply.member = w->member;
@@ -367,12 +368,10 @@ static void keeper_accept_member(struct watch *w, const struct join_request *req
 		fds[count++] = host_local.log_fd;
 	for (u32 i = 0; i < HOST_BELLS && host_local.bell[i] >= 0; i++)
 		fds[count++] = host_local.bell[i];
-	if (join_send(w->fd, &reply, sizeof(reply), fds, count) < 0) {
-		keeper_hangup(w);
-		return;
-	}
 	if (pidfd >= 0)
 		keeper_watch(pidfd, WATCH_PROCESS, reply.member);
+	if (join_send(w->fd, &reply, sizeof(reply), fds, count) < 0)
+		keeper_hangup(w);
 }
 
 /* Is it this host that is asked for? Refuses when not. */
@@ -399,6 +398,30 @@ static bool keeper_fits(const struct watch *w, const struct join_request *reques
 	return false;
 }
 
+/* Does what a request asks for; takes over the descriptor that came with it. */
+static void keeper_answer(struct watch *w, const struct join_request *request, int fd)
+{
+	bool member = w->member != HOST_MEMBERS;
+
+	if (request->op == JOIN_END) {
+		keeper.end = true;
+	} else if (request->op == JOIN_FORK && fd >= 0 && request->member < HOST_MEMBERS) {
+		keeper_watch(fd, WATCH_CONNECTION, request->member);
+		return;
+	} else if (request->op == JOIN_BORN && fd >= 0 && member) {
+		keeper_watch(fd, WATCH_PROCESS, w->member);
+		return;
+	} else if (request->op == JOIN_STAY && keeper_fits(w, request)) {
+		keeper.stay = true;
+		keeper_refuse(w->fd, 0, "");
+	} else if (request->op == JOIN_MEMBER && !member && keeper_fits(w, request)) {
+		keeper_accept_member(w, request, fd);
+		return;
+	}
+	if (fd >= 0)
+		raw_close(fd);
+}
+
 static void keeper_request(struct watch *w)
 {
 	struct join_request request;
@@ -412,23 +435,9 @@ static void keeper_request(struct watch *w)
 		keeper_hangup(w);
 		return;
 	}
-	if (request.op == JOIN_END) {
-		keeper.end = true;
-	} else if (request.op == JOIN_FORK) {
-		if (count && request.member < HOST_MEMBERS)
-			keeper_watch(fds[0], WATCH_CONNECTION, request.member);
-		count = 0;
-	} else if (keeper_fits(w, &request)) {
-		if (request.op == JOIN_STAY) {
-			keeper.stay = true;
-			keeper_refuse(w->fd, 0, "");
-		} else if (w->member == HOST_MEMBERS) {
-			keeper_accept_member(w, &request, count ? fds[0] : -1);
-			count = 0;
-		}
-	}
-	for (u32 i = 0; i < count; i++)
+	for (u32 i = 1; i < count; i++)
 		raw_close(fds[i]);
+	keeper_answer(w, &request, count ? fds[0] : -1);
 }
 
 static void keeper_connection(void)

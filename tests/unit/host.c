@@ -259,6 +259,44 @@ START_TEST(host_exec_lets_go)
 }
 END_TEST
 
+static void die_inside(void)
+{
+	struct stack *s;
+	int error;
+
+	if (host_start() < 0)
+		_exit(1);
+	s = host_enter();
+	s->touched[0] = sock_open(s, FAMILY_INET, SOCK_DGRAM, 0, &error);
+	host_hold(s, s->touched[0]);
+	say(s->touched[0]);
+	kill(getpid(), SIGKILL);
+}
+
+/* A death inside the lock: nobody hangs, the socket that was being changed fails, the rest goes on.
+ */
+START_TEST(host_death_in_the_lock)
+{
+	struct stack *s;
+	ref mine;
+	pid_t pid;
+
+	ck_assert_int_eq(host_start(), 0);
+	mine = open_socket();
+	pid = fork();
+	if (pid == 0)
+		die_inside();
+	waitpid(pid, NULL, 0);
+	s = host_enter();
+	ck_assert_ptr_ne(sock_get(s, mine), NULL);
+	ck_assert_int_eq(sock_get(s, mine)->error, 0);
+	ck_assert_uint_eq(s->touched[0], 0);
+	host_leave();
+	ck_assert_uint_eq(host_local.host->stats.owners_died, 1);
+	await_sockets(1);
+}
+END_TEST
+
 /* --- sleeping --- */
 
 static u32 seen_now(void)
@@ -491,6 +529,7 @@ static Suite *make_suite(void)
 	tcase_add_test(tcase, host_fork_shares_sockets);
 	tcase_add_test(tcase, host_fork_death_closes);
 	tcase_add_test(tcase, host_exec_lets_go);
+	tcase_add_test(tcase, host_death_in_the_lock);
 	tcase_add_test(tcase, host_sleep_ends_at_the_deadline);
 	tcase_add_test(tcase, host_sleep_sees_descriptors);
 	tcase_add_test(tcase, host_sleep_is_interrupted);
