@@ -1,11 +1,12 @@
 /*
- * What all interposed calls have in common: how they begin, wait, are interrupted and restarted, and how they reach the
- * program's memory.
+ * What all interposed calls have in common: how they begin, wait, are interrupted and restarted,
+ * and how they reach the program's memory.
  *
- * A call brackets itself with guard_enter and guard_leave. One that must wait checks first that the number still is the socket's (its
- * inode), pins the socket so that a close in another thread takes effect when the call returns, as the kernel's file reference
- * has it, and then sleeps in wait_one. -EINTR means that handlers were put off: they run in guard_leave, and the call is made
- * anew when all of them have SA_RESTART and no timeout is set on the socket (signal(7)).
+ * A call brackets itself with guard_enter and guard_leave. One that must wait checks first that the
+ * number still is the socket's (its inode), pins the socket so that a close in another thread takes
+ * effect when the call returns, as the kernel's file reference has it, and then sleeps in wait_one.
+ * -EINTR means that handlers were put off: they run in guard_leave, and the call is made anew when
+ * all of them have SA_RESTART and no timeout is set on the socket (signal(7)).
  */
 #include "preload/call.h"
 
@@ -109,7 +110,10 @@ u64 call_release(struct stack *s, ref sk)
 	return wait_sock_closed(s, sk) ? 0 : host_unhold(s, sk);
 }
 
-/* The same list on every path: at most UIO_MAXIOV entries, none longer than SSIZE_MAX, cut to INT_MAX rounded down in all (read_write.c). */
+/*
+ * The same list on every path: at most UIO_MAXIOV entries, none longer than SSIZE_MAX, cut to
+ * INT_MAX rounded down in all (read_write.c).
+ */
 s64 call_import(struct iovec *to, const struct iovec *from, u64 count)
 {
 	u64 total = 0;

@@ -1,7 +1,8 @@
 /*
- * What the interposed calls share; for call_*.c and the files of entry points only. A call on a stack socket is a function call_<name> that
- * returns what the system call would: 0 or positive, a negative errno, or CALL_NOT_OURS when the number turned out to
- * be another file's (it was closed behind the shim's back and reused): the C library's function is called then.
+ * What the interposed calls share; for call_*.c and the files of entry points only. A call on a
+ * stack socket is a function call_<name> that returns what the system call would: 0 or positive, a
+ * negative errno, or CALL_NOT_OURS when the number turned out to be another file's (it was closed
+ * behind the shim's back and reused): the C library's function is called then.
  */
 #ifndef PRELOAD_CALL_H
 #define PRELOAD_CALL_H
@@ -36,9 +37,9 @@ struct call {
 	ref reader;
 	int pin;
 	bool waited;
-	bool timed;    /* SO_RCVTIMEO or SO_SNDTIMEO: never restarted after a signal */
-	bool polled;   /* the device has been read once for a call that does not wait */
-	bool stream;   /* what call_look saw last */
+	bool timed;  /* SO_RCVTIMEO or SO_SNDTIMEO: never restarted after a signal */
+	bool polled; /* the device has been read once for a call that does not wait */
+	bool stream; /* what call_look saw last */
 	bool nonblocking;
 	u64 timeout_ns;
 	u64 deadline_ns;
@@ -49,33 +50,51 @@ struct call {
 void call_begin(struct call *c, int fd, ref sk);
 
 /*
- * Ends it. True when the call is to be made again: it was interrupted by handlers with SA_RESTART, which have run, and the number still is
- * the same socket. Otherwise *ret is the answer.
+ * Ends it. True when the call is to be made again: it was interrupted by handlers with SA_RESTART,
+ * which have run, and the number still is the same socket. Otherwise *ret is the answer.
  */
 bool call_again(struct call *c, s64 *ret);
 
-/* Under the lock: notes the socket's type, mode and timeout (of sending or receiving). The socket, or NULL when it is gone. */
+/*
+ * Under the lock: notes the socket's type, mode and timeout (of sending or receiving). The socket,
+ * or NULL when it is gone.
+ */
 struct sock *call_look(struct call *c, bool sending);
 
 /*
- * After -EAGAIN, by what call_look saw: positive when the operation is to be tried again, else the call's answer. A call that does not wait reads
- * the device once.
+ * After -EAGAIN, by what call_look saw: positive when the operation is to be tried again, else the
+ * call's answer. A call that does not wait reads the device once.
  */
 s64 call_block(struct call *c, u32 events, int flags);
 
-/* Checks the number, then waits for the events. Positive, or -EAGAIN (timeout), -EINTR, CALL_NOT_OURS. */
+/*
+ * Checks the number, then waits for the events. Positive, or -EAGAIN (timeout), -EINTR,
+ * CALL_NOT_OURS.
+ */
 s64 call_wait(struct call *c, u32 events);
 
-/* For what changes a socket's state: the number is checked against its inode, and forgotten when it is another file's. */
+/*
+ * For what changes a socket's state: the number is checked against its inode, and forgotten when it
+ * is another file's.
+ */
 bool call_checked(int fd, ref sk);
 
-/* Under the lock: one number less names the socket (or a pin less): what the last one brings about. ns to linger, as sock_close. */
+/*
+ * Under the lock: one number less names the socket (or a pin less): what the last one brings about.
+ * ns to linger, as sock_close.
+ */
 u64 call_release(struct stack *s, ref sk);
 
-/* Numbers that name a socket: after the kernel made `fd` a duplicate of it or its placeholder. -EBADF when it is gone. */
+/*
+ * Numbers that name a socket: after the kernel made `fd` a duplicate of it or its placeholder.
+ * -EBADF when it is gone.
+ */
 int call_adopt(int fd, ref sk, u64 inode);
 
-/* Forgets whatever the number was, and does what the last close does. To be called before the number is closed or overwritten. */
+/*
+ * Forgets whatever the number was, and does what the last close does. To be called before the
+ * number is closed or overwritten.
+ */
 void call_forget(int fd);
 
 /* The kernel has just given out this number: a stale entry is another file's. */
@@ -88,7 +107,10 @@ static inline int call_opened(int fd)
 
 /* --- program memory --- */
 
-/* An iovec list of the program, copied and checked as the kernel does: total length, or -EINVAL, -EFAULT. At most UIO_MAXIOV entries. */
+/*
+ * An iovec list of the program, copied and checked as the kernel does: total length, or -EINVAL,
+ * -EFAULT. At most UIO_MAXIOV entries.
+ */
 s64 call_import(struct iovec *to, const struct iovec *from, u64 count);
 
 /* A walk through an iovec list. */
@@ -98,11 +120,17 @@ struct cursor {
 	size_t offset; /* in the first */
 };
 
-/* Between the spans of a plan and program memory: bytes copied, less than plan->bytes when memory is bad. */
+/*
+ * Between the spans of a plan and program memory: bytes copied, less than plan->bytes when memory
+ * is bad.
+ */
 u32 call_copy_in(struct stack *s, const struct plan *plan, struct cursor *from);
 u32 call_copy_out(struct stack *s, const struct plan *plan, struct cursor *to);
 
-/* sockaddr of the program. `out` goes back as the kernel does it: cut to the room, with the true length. */
+/*
+ * sockaddr of the program. `out` goes back as the kernel does it: cut to the room, with the true
+ * length.
+ */
 int call_addr_in(struct sockaddr_storage *to, const struct sockaddr *from, socklen_t len);
 int call_addr_out(const struct endpoint *from, struct sockaddr *to, socklen_t *len);
 u32 call_sockaddr(const struct endpoint *from, struct sockaddr_storage *to); /* its length */
@@ -115,10 +143,11 @@ struct call_data {
 	u32 count;
 	u64 len;
 	int flags;
-	struct endpoint peer;   /* sent: family FAMILY_NONE when not given; received: the source */
-	struct plan_meta *meta; /* sent: NULL when there is none; received: filled in when not NULL */
-	u32 full_len;           /* received: the datagram's true length */
-	u32 options;            /* received: enum sock_option */
+	struct endpoint peer; /* sent: family FAMILY_NONE when not given; received: the source */
+	/* Sent: NULL when there is none; received: filled in when not NULL. */
+	struct plan_meta *meta;
+	u32 full_len; /* received: the datagram's true length */
+	u32 options;  /* received: enum sock_option */
 	bool stream_end;
 };
 
@@ -162,8 +191,9 @@ s64 call_mark(ref sk); /* SIOCATMARK */
 s64 call_ioctl(int fd, ref sk, unsigned long request, void *arg);
 
 /*
- * The address belongs to the kernel by the user's rules: replaces the placeholder by a socket of the kernel's, with the same options, under every
- * number it has. True when that was done: the call goes on in libc.
+ * The address belongs to the kernel by the user's rules: replaces the placeholder by a socket of
+ * the kernel's, with the same options, under every number it has. True when that was done: the call
+ * goes on in libc.
  */
 bool call_bypass(int fd, ref sk, const struct sockaddr_storage *addr, socklen_t len);
 

@@ -1,9 +1,11 @@
 /*
- * Descriptor numbers: closing, duplicating, and what else makes a number name another file. The table is brought up to date before the kernel
- * frees a number, and after it has given one out; the library's own descriptors are not the program's to close.
+ * Descriptor numbers: closing, duplicating, and what else makes a number name another file. The
+ * table is brought up to date before the kernel frees a number, and after it has given one out; the
+ * library's own descriptors are not the program's to close.
  *
- * Closing the last number of a socket in this process ends this process's hold of it. Clearing the entry and counting what is left happen
- * under the lock, so of several closes at once exactly one finds none left.
+ * Closing the last number of a socket in this process ends this process's hold of it. Clearing the
+ * entry and counting what is left happen under the lock, so of several closes at once exactly one
+ * finds none left.
  */
 #include "preload/call.h"
 
@@ -43,7 +45,10 @@ static u64 forget(int fd, ref *sk)
 	return linger_ns;
 }
 
-/* SO_LINGER: waits until what was queued has been acknowledged. A signal ends the wait, and nothing more (tcp_close). */
+/*
+ * SO_LINGER: waits until what was queued has been acknowledged. A signal ends the wait, and nothing
+ * more (tcp_close).
+ */
 static void linger(ref sk, u64 linger_ns)
 {
 	if (!linger_ns)
@@ -104,7 +109,10 @@ int call_close(int fd)
 	return ret;
 }
 
-/* After the kernel made `to` a duplicate of `from`: the entry follows, and what `to` was is released. */
+/*
+ * After the kernel made `to` a duplicate of `from`: the entry follows, and what `to` was is
+ * released.
+ */
 static void follow(int from, int to)
 {
 	u64 word = fdtable_word(from), linger_ns;
@@ -201,7 +209,8 @@ int call_fcntl(int fd, int cmd, void *arg)
 
 /* --- ranges --- */
 
-#define OWN_LIMIT (1u << 20) /* no number of the library is above the kernel's default for RLIMIT_NOFILE's ceiling */
+/* No number of the library is above the kernel's default for the ceiling of RLIMIT_NOFILE. */
+#define OWN_LIMIT (1u << 20)
 
 static int close_kernel(unsigned first, unsigned last, int flags)
 {

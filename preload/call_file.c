@@ -1,7 +1,7 @@
 /*
- * sendfile and splice: data between a socket and a file or pipe without the program in between. The kernel reads the file straight into the
- * packet memory that was reserved, and writes the pipe straight from the packets that were taken: no copy of our own, and no
- * system call under the lock.
+ * sendfile and splice: data between a socket and a file or pipe without the program in between. The
+ * kernel reads the file straight into the packet memory that was reserved, and writes the pipe
+ * straight from the packets that were taken: no copy of our own, and no system call under the lock.
  */
 #include "preload/call_file.h"
 
@@ -90,7 +90,8 @@ static s64 sendfile_once(struct call *c, int in, off_t offset, u64 count)
 	while (done < count) {
 		u64 left = count - done;
 
-		n = send_piece(c, in, offset + (off_t)done, MIN(left, PIECE), left > PIECE ? MSG_MORE : 0);
+		n = send_piece(
+			c, in, offset + (off_t)done, MIN(left, PIECE), left > PIECE ? MSG_MORE : 0);
 		if (n == 0)
 			break;
 		if (n > 0)
@@ -103,7 +104,10 @@ static s64 sendfile_once(struct call *c, int in, off_t offset, u64 count)
 	return done ? (s64)done : n;
 }
 
-/* Where to read: the program's offset, or the file's own. What cannot be read at an offset is not for sendfile. */
+/*
+ * Where to read: the program's offset, or the file's own. What cannot be read at an offset is not
+ * for sendfile.
+ */
 static s64 source(int in, const off_t *offset, off_t *at)
 {
 	int mode = raw_fcntl(in, F_GETFL, 0);

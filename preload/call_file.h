@@ -1,4 +1,7 @@
-/* Interposed calls between sockets and files or pipes, and the prototypes of interposed functions that no header declares. */
+/*
+ * Interposed calls between sockets and files or pipes, and the prototypes of interposed functions
+ * that no header declares.
+ */
 #ifndef PRELOAD_CALL_FILE_H
 #define PRELOAD_CALL_FILE_H
 

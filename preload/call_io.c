@@ -1,11 +1,12 @@
 /*
  * Moving data: the loops behind every form of send and receive.
  *
- * Sending reserves packet memory under the lock, copies without it, and queues under it; a short message is gathered on our own stack
- * first and then goes in one step. A long one goes in pieces of 64 KiB, so that the first is on its way while the next is
- * copied. Receiving takes references, copies, and takes off the queue what was copied: after a fault everything still is
- * there. What a stream has moved before an error, a timeout or a signal is the call's answer, and the error stays for
- * the next one (tcp_sendmsg_locked and tcp_recvmsg_locked of Linux).
+ * Sending reserves packet memory under the lock, copies without it, and queues under it; a short
+ * message is gathered on our own stack first and then goes in one step. A long one goes in pieces
+ * of 64 KiB, so that the first is on its way while the next is copied. Receiving takes references,
+ * copies, and takes off the queue what was copied: after a fault everything still is there. What a
+ * stream has moved before an error, a timeout or a signal is the call's answer, and the error stays
+ * for the next one (tcp_sendmsg_locked and tcp_recvmsg_locked of Linux).
  */
 #include "preload/call.h"
 
@@ -187,8 +188,8 @@ static s64 take(struct call *c, struct call_data *d, u64 len, bool partial)
 }
 
 /* One plan's worth. *more: the plan was full, so more may be there already. */
-static s64 recv_step(struct call *c, struct call_data *d, struct cursor *to, u64 len, bool partial,
-	bool *more)
+static s64 recv_step(
+	struct call *c, struct call_data *d, struct cursor *to, u64 len, bool partial, bool *more)
 {
 	s64 n = take(c, d, len, partial);
 	u32 copied;
@@ -247,16 +248,17 @@ static bool at_mark(struct call *c)
 }
 
 /*
- * MSG_PEEK with MSG_WAITALL: bytes that stay queued raise no event when more join them, so they are looked at again every millisecond. Positive when
- * that is to be done.
+ * MSG_PEEK with MSG_WAITALL: bytes that stay queued raise no event when more join them, so they are
+ * looked at again every millisecond. Positive when that is to be done.
  */
 static s64 wait_more(struct call *c, const struct call_data *d)
 {
 	const struct sock *sock = sock_get(c->stack, c->sk);
 	u64 until = host_now() + NS_PER_MS;
 
-	if (!(d->flags & MSG_WAITALL) || d->flags & (MSG_DONTWAIT | MSG_OOB | MSG_TRUNC) || c->nonblocking ||
-		!sock || sock->flags & SOCK_RCV_SHUT || sock->state != SOCK_CONNECTED || at_mark(c))
+	if (!(d->flags & MSG_WAITALL) || d->flags & (MSG_DONTWAIT | MSG_OOB | MSG_TRUNC) ||
+		c->nonblocking || !sock || sock->flags & SOCK_RCV_SHUT ||
+		sock->state != SOCK_CONNECTED || at_mark(c))
 		return 0;
 	call_wait(c, EV_IN);
 	if (c->deadline_ns <= until)
@@ -275,7 +277,8 @@ static s64 recv_once(struct call *c, struct call_data *d)
 		n = recv_step(c, d, &to, d->len - done, done > 0, &more);
 		if (n > 0)
 			done += (u64)n;
-		if (n > 0 && d->flags & MSG_PEEK && c->stream && done < d->len && !more && wait_more(c, d) > 0) {
+		if (n > 0 && d->flags & MSG_PEEK && c->stream && done < d->len && !more &&
+			wait_more(c, d) > 0) {
 			to = (struct cursor){.iov = d->iov, .count = d->count};
 			done = 0;
 			continue;
@@ -284,7 +287,8 @@ static s64 recv_once(struct call *c, struct call_data *d)
 			break;
 		if (n > 0 && more)
 			continue;
-		if ((n < 0 && n != -EAGAIN) || last || done >= target_of(c, d) || (done && at_mark(c)))
+		if ((n < 0 && n != -EAGAIN) || last || done >= target_of(c, d) ||
+			(done && at_mark(c)))
 			break;
 		waited = call_block(c, EV_IN, waits_not(c, d) ? MSG_DONTWAIT : d->flags);
 		/* What came without reaching SO_RCVLOWAT is delivered when the wait is over. */
@@ -338,7 +342,8 @@ s64 call_recvfrom(int fd, ref sk, void *buf, size_t len, int flags, struct socka
 		ret = d.full_len;
 	if (!addr)
 		return ret;
-	/* A stream tells no source: only the length is written (tcp_recvmsg leaves msg_namelen 0). */
+	/* A stream tells no source: only the length is written (tcp_recvmsg leaves msg_namelen 0).
+	 */
 	if (d.peer.addr.family == FAMILY_NONE)
 		fault = guard_copy(addr_len, &none, sizeof(none));
 	else
@@ -346,7 +351,10 @@ s64 call_recvfrom(int fd, ref sk, void *buf, size_t len, int flags, struct socka
 	return fault < 0 ? fault : ret;
 }
 
-/* Lists up to this length are copied to the stack of every call; longer ones have their own function, with its larger frame. */
+/*
+ * Lists up to this length are copied to the stack of every call; longer ones have their own
+ * function, with its larger frame.
+ */
 #define IOV_SHORT 16
 
 static s64 list_move(int fd, ref sk, struct call_data *d, struct iovec *list,
@@ -365,8 +373,10 @@ static __attribute__((noinline)) s64 long_list(
 	int fd, ref sk, struct call_data *d, const struct iovec *iov, bool sending)
 {
 	struct iovec list[UIO_MAXIOV];
+	s64 ret = list_move(fd, sk, d, list, iov, sending);
 
-	return list_move(fd, sk, d, list, iov, sending);
+	d->iov = NULL;
+	return ret;
 }
 
 static s64 any_list(int fd, ref sk, const struct iovec *iov, int count, int flags, bool sending)

@@ -14,7 +14,8 @@
 #include "preload/libc.h"
 #include "preload/raw.h"
 
-/* SO_ATTACH_FILTER: the value names the program's instructions, which the engine wants themselves. */
+/* SO_ATTACH_FILTER: the value names the program's instructions, which the engine wants themselves.
+ */
 static s64 attach_filter(ref sk, const void *val, socklen_t len)
 {
 	u8 program[512 * sizeof(struct sock_filter)];
@@ -73,8 +74,12 @@ s64 call_getsockopt(int fd, ref sk, int level, int opt, void *val, socklen_t *le
 		return -EFAULT;
 	/* A negative size is the engine's to refuse: what Linux says depends on the level. */
 	size = (int)room < 0 ? room : MIN(room, (socklen_t)sizeof(copy));
-	/* The one option whose question stands in the answer's place: the group whose filter is wanted. */
-	if (level == SOL_IP && opt == IP_MSFILTER && (int)room > 0 && guard_copy(copy, val, size) < 0)
+	/*
+	 * The one option whose question stands in the answer's place: the group whose filter is
+	 * wanted.
+	 */
+	if (level == SOL_IP && opt == IP_MSFILTER && (int)room > 0 &&
+		guard_copy(copy, val, size) < 0)
 		return -EFAULT;
 	guard_enter();
 	ret = sock_getopt(host_enter(), sk, level, opt, copy, &size);

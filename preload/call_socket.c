@@ -1,12 +1,14 @@
 /*
  * Sockets: made, named, connected, accepted, shut down.
  *
- * A stack socket is a lone AF_UNIX socket of the kernel, the placeholder, whose number the table maps to the stack's socket. The placeholder for
- * an accepted connection is made before the connection is taken off its listener, so EMFILE loses none. The file
- * status flags that all duplicates share stand in struct sock.
+ * A stack socket is a lone AF_UNIX socket of the kernel, the placeholder, whose number the table
+ * maps to the stack's socket. The placeholder for an accepted connection is made before the
+ * connection is taken off its listener, so EMFILE loses none. The file status flags that all
+ * duplicates share stand in struct sock.
  *
- * Whether an address is the kernel's by the user's rules is known only when the program names it: then a socket of the kernel takes the
- * placeholder's place under every number it has (call_bypass).
+ * Whether an address is the kernel's by the user's rules is known only when the program names it:
+ * then a socket of the kernel takes the placeholder's place under every number it has
+ * (call_bypass).
  */
 #include "preload/call.h"
 
@@ -25,13 +27,14 @@ static const struct config *config(void)
 }
 
 /*
- * A placeholder, its inode in *inode. The number, or negative errno. It is a stream whatever the socket's type: a thread that meets the number
- * before it stands in the table gets EINVAL from the kernel, where a datagram socket would have it sleep for ever.
+ * A placeholder, its inode in *inode. The number, or negative errno. It is a stream whatever the
+ * socket's type: a thread that meets the number before it stands in the table gets EINVAL from the
+ * kernel, where a datagram socket would have it sleep for ever.
  */
 static int placeholder(int flags, u64 *inode)
 {
 	int fd = raw_socket(AF_UNIX, SOCK_STREAM | flags, 0);
-	struct stat st;
+	struct stat st = {0};
 	int ret;
 
 	if (fd < 0)
@@ -107,7 +110,8 @@ s64 call_socket(int domain, int type, int protocol)
 
 /* --- to the kernel --- */
 
-/* What a program may have set before it names the address, and the kernel's socket should have too. */
+/* What a program may have set before it names the address, and the kernel's socket should have too.
+ */
 static const struct {
 	u8 level, name, type; /* type 0: any */
 } options[] = {
@@ -158,14 +162,17 @@ static void copy_options(ref sk, int type, int kernel)
 		ret = sock_getopt(host_enter(), sk, options[i].level, options[i].name, ours, &len);
 		host_leave();
 		if (ret == 0 &&
-			raw_getsockopt(kernel, options[i].level, options[i].name, theirs, &kernel_len) ==
-				0 &&
+			raw_getsockopt(kernel, options[i].level, options[i].name, theirs,
+				&kernel_len) == 0 &&
 			len == kernel_len && memcmp(ours, theirs, len) != 0)
 			raw_setsockopt(kernel, options[i].level, options[i].name, ours, len);
 	}
 }
 
-/* A socket of the kernel like this one, bound to the same port if it is bound. Negative errno if there can be none. */
+/*
+ * A socket of the kernel like this one, bound to the same port if it is bound. Negative errno if
+ * there can be none.
+ */
 static int kernel_twin(ref sk)
 {
 	struct sockaddr_storage name;
@@ -202,7 +209,8 @@ bool call_bypass(int fd, ref sk, const struct sockaddr_storage *addr, socklen_t 
 	int kernel, flags;
 
 	if ((!rules->bypass.count && rules->loopback != CONFIG_LOOPBACK_KERNEL) ||
-		!config_bypasses(rules, (const struct sockaddr *)addr, len) || !call_checked(fd, sk))
+		!config_bypasses(rules, (const struct sockaddr *)addr, len) ||
+		!call_checked(fd, sk))
 		return false;
 	guard_enter();
 	kernel = kernel_twin(sk);
@@ -363,7 +371,10 @@ struct accepted {
 	struct endpoint peer;
 };
 
-/* Under the lock: a connection, or when none is there or no placeholder has been made, -EAGAIN. *ready: there is one to take. */
+/*
+ * Under the lock: a connection, or when none is there or no placeholder has been made, -EAGAIN.
+ * *ready: there is one to take.
+ */
 static s64 take_connection(struct call *c, struct accepted *a, int flags, bool *ready)
 {
 	struct sock *sock = call_look(c, false);

@@ -1,8 +1,9 @@
 /*
- * guard_copy: a copy that survives a bad pointer. The copying instructions stand between two labels; the fault handler looks whether the
- * program counter is between them and moves it to the exit that gives -EFAULT, so a copy needs no preparation at all. Short copies
- * go by two overlapping moves, long ones by `rep movsb`, which moves 32 bytes and more a cycle on processors of the last
- * ten years.
+ * guard_copy: a copy that survives a bad pointer. The copying instructions stand between two
+ * labels; the fault handler looks whether the program counter is between them and moves it to the
+ * exit that gives -EFAULT, so a copy needs no preparation at all. Short copies go by two
+ * overlapping moves, long ones by `rep movsb`, which moves 32 bytes and more a cycle on processors
+ * of the last ten years.
  */
 #include "preload/copy.h"
 

@@ -101,20 +101,19 @@ EXPORT int __dup2(int from, int to)
 
 /* --- opening: the kernel gives out a number that may have been ours --- */
 
-static mode_t mode_of(int flags, va_list args)
-{
-	return flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE ? va_arg(args, mode_t) : 0;
-}
+#define NEEDS_MODE(flags) ((flags)&O_CREAT || ((flags)&O_TMPFILE) == O_TMPFILE)
 
 #define OPEN(name)                                                                                 \
 	EXPORT int name(const char *path, int flags, ...)                                          \
 	{                                                                                          \
+		mode_t mode = 0;                                                                   \
 		va_list args;                                                                      \
-		mode_t mode;                                                                       \
                                                                                                    \
-		va_start(args, flags);                                                             \
-		mode = mode_of(flags, args);                                                       \
-		va_end(args);                                                                      \
+		if (NEEDS_MODE(flags)) {                                                           \
+			va_start(args, flags);                                                     \
+			mode = va_arg(args, mode_t);                                               \
+			va_end(args);                                                              \
+		}                                                                                  \
 		return call_opened(libc.open(path, flags, mode));                                  \
 	}
 OPEN(open)
@@ -125,12 +124,14 @@ OPEN(__open64)
 #define OPENAT(name)                                                                               \
 	EXPORT int name(int dir, const char *path, int flags, ...)                                 \
 	{                                                                                          \
+		mode_t mode = 0;                                                                   \
 		va_list args;                                                                      \
-		mode_t mode;                                                                       \
                                                                                                    \
-		va_start(args, flags);                                                             \
-		mode = mode_of(flags, args);                                                       \
-		va_end(args);                                                                      \
+		if (NEEDS_MODE(flags)) {                                                           \
+			va_start(args, flags);                                                     \
+			mode = va_arg(args, mode_t);                                               \
+			va_end(args);                                                              \
+		}                                                                                  \
 		return call_opened(libc.openat(dir, path, flags, mode));                           \
 	}
 OPENAT(openat)
@@ -141,7 +142,7 @@ extern void __fortify_fail(const char *) __attribute__((noreturn));
 
 EXPORT int __open_2(const char *path, int flags)
 {
-	if (flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE)
+	if (NEEDS_MODE(flags))
 		__fortify_fail("invalid open call: O_CREAT or O_TMPFILE without mode");
 	return open(path, flags);
 }
@@ -153,7 +154,7 @@ EXPORT int __open64_2(const char *path, int flags)
 
 EXPORT int __openat_2(int dir, const char *path, int flags)
 {
-	if (flags & O_CREAT || (flags & O_TMPFILE) == O_TMPFILE)
+	if (NEEDS_MODE(flags))
 		__fortify_fail("invalid openat call: O_CREAT or O_TMPFILE without mode");
 	return openat(dir, path, flags);
 }
@@ -265,8 +266,8 @@ OPENER(shm_open, (const char *path, int flags, mode_t mode), shm_open(path, flag
 OPENER(posix_openpt, (int flags), posix_openpt(flags))
 OPENER(getpt, (void), getpt())
 
-EXPORT int openpty(int *master, int *slave, char *name, const struct termios *term,
-	const struct winsize *size)
+EXPORT int openpty(
+	int *master, int *slave, char *name, const struct termios *term, const struct winsize *size)
 {
 	int ret;
 

@@ -1,6 +1,7 @@
 /*
- * The table of descriptor numbers. Chunks are mapped with a system call of our own, so setting an entry never enters a malloc; a word is
- * written and read atomically as a whole, so a reader sees an old entry or a new one, never a mixture.
+ * The table of descriptor numbers. Chunks are mapped with a system call of our own, so setting an
+ * entry never enters a malloc; a word is written and read atomically as a whole, so a reader sees
+ * an old entry or a new one, never a mixture.
  */
 #include "preload/fdtable.h"
 
@@ -13,7 +14,8 @@
 
 u64 *fdtable_chunk[FDTABLE_CHUNKS];
 static int limit;
-static u64 pins[PINS]; /* a sock, and PIN_LAST when the close of its last number is left to this call */
+static u64 pins[PINS]; /* a sock, and PIN_LAST when the close of its last number is left to this
+			  call */
 static int pin_limit;
 
 static u64 word_of(enum fd_kind kind, ref object, u64 inode)
@@ -85,7 +87,8 @@ enum fd_kind fdtable_find_checked(int fd, ref *object)
 		return FD_OTHER;
 	/* Epoll descriptors share one inode: there is nothing to check. */
 	if (!(word >> 32 & INODE_MASK) ||
-		(raw_fstat(fd, &st) == 0 && (st.st_ino & INODE_MASK) == (word >> 32 & INODE_MASK))) {
+		(raw_fstat(fd, &st) == 0 &&
+			(st.st_ino & INODE_MASK) == (word >> 32 & INODE_MASK))) {
 		*object = (ref)word;
 		return (enum fd_kind)(word >> 62);
 	}
@@ -124,7 +127,7 @@ int fdtable_pin(ref sock)
 
 		if (__atomic_load_n(&pins[i], __ATOMIC_SEQ_CST) ||
 			!__atomic_compare_exchange_n(&pins[i], &none, (u64)sock, false,
-				       __ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
+				__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 			continue;
 		if (__atomic_load_n(&pin_limit, __ATOMIC_SEQ_CST) <= i)
 			__atomic_store_n(&pin_limit, i + 1, __ATOMIC_SEQ_CST);
@@ -144,9 +147,8 @@ bool fdtable_defer(ref sock)
 		u64 pinned = sock;
 
 		if (__atomic_load_n(&pins[i], __ATOMIC_SEQ_CST) == pinned &&
-			__atomic_compare_exchange_n(&pins[i], &pinned,
-						 pinned | PIN_LAST, false, __ATOMIC_SEQ_CST,
-						 __ATOMIC_SEQ_CST))
+			__atomic_compare_exchange_n(&pins[i], &pinned, pinned | PIN_LAST, false,
+				__ATOMIC_SEQ_CST, __ATOMIC_SEQ_CST))
 			return true;
 	}
 	return false;

@@ -1,7 +1,8 @@
 /*
- * Which descriptor numbers of this process are stack sockets: a lock-free table by number, grown on demand. A call on
- * a number that is not in it costs one look-up. The placeholder's inode, kept in the entry and in struct sock, tells a number that the
- * kernel has reused after a close that the shim did not see.
+ * Which descriptor numbers of this process are stack sockets: a lock-free table by number, grown on
+ * demand. A call on a number that is not in it costs one look-up. The placeholder's inode, kept in
+ * the entry and in struct sock, tells a number that the kernel has reused after a close that the
+ * shim did not see.
  */
 #ifndef PRELOAD_FDTABLE_H
 #define PRELOAD_FDTABLE_H
@@ -11,8 +12,8 @@
 enum fd_kind { FD_OTHER, FD_SOCKET, FD_EPOLL, FD_NETLINK };
 
 /*
- * The table itself, for the look-ups below: words of kind, inode (its low 30 bits) and ref, in chunks that are made when the first
- * number in them is set and stay.
+ * The table itself, for the look-ups below: words of kind, inode (its low 30 bits) and ref, in
+ * chunks that are made when the first number in them is set and stay.
  */
 #define FDTABLE_CHUNK  8192u
 #define FDTABLE_CHUNKS 2048u
@@ -28,7 +29,10 @@ static inline u64 fdtable_word(int fd)
 	return chunk ? __atomic_load_n(&chunk[(unsigned)fd % FDTABLE_CHUNK], __ATOMIC_ACQUIRE) : 0;
 }
 
-/* What the number is: FD_OTHER when it is none of ours. *object gets the sock (FD_SOCKET) or the epoll set (FD_EPOLL). */
+/*
+ * What the number is: FD_OTHER when it is none of ours. *object gets the sock (FD_SOCKET) or the
+ * epoll set (FD_EPOLL).
+ */
 static inline enum fd_kind fdtable_find(int fd, ref *object)
 {
 	u64 word = fdtable_word(fd);
@@ -45,7 +49,10 @@ static inline ref fdtable_sock(int fd)
 	return word >> 62 == FD_SOCKET ? (ref)word : 0;
 }
 
-/* As fdtable_sock, with the inode checked (fstat): 0 when the number is another file now. The entry stays: call_forget (call.h) ends it. */
+/*
+ * As fdtable_sock, with the inode checked (fstat): 0 when the number is another file now. The entry
+ * stays: call_forget (call.h) ends it.
+ */
 ref fdtable_sock_checked(int fd);
 
 /* The same for any kind: FD_OTHER when the number is another file now. */
@@ -63,9 +70,11 @@ enum fd_kind fdtable_clear(int fd, ref *object);
 u32 fdtable_count(enum fd_kind kind, ref object);
 
 /*
- * A blocking call keeps its socket, as the kernel's reference to the open file does: a close of the last number meanwhile takes effect
- * when the call returns. fdtable_pin gives a slot for fdtable_unpin, or -1 when all are taken (the call goes unprotected). Who closes the last
- * number asks fdtable_defer, under the host's lock: true when a call has taken the close over. Its fdtable_unpin then answers true.
+ * A blocking call keeps its socket, as the kernel's reference to the open file does: a close of the
+ * last number meanwhile takes effect when the call returns. fdtable_pin gives a slot for
+ * fdtable_unpin, or -1 when all are taken (the call goes unprotected). Who closes the last number
+ * asks fdtable_defer, under the host's lock: true when a call has taken the close over. Its
+ * fdtable_unpin then answers true.
  */
 int fdtable_pin(ref sock);
 bool fdtable_unpin(int pin);

@@ -1,5 +1,6 @@
 /*
- * Interposed: sockets, and the calls that move data. Each looks the number up; what is not ours, or turns out not to be, is libc's.
+ * Interposed: sockets, and the calls that move data. Each looks the number up; what is not ours, or
+ * turns out not to be, is libc's.
  */
 #include <linux/netlink.h>
 #include <sys/ioctl.h>
@@ -14,7 +15,8 @@
 #include "preload/libc.h"
 #include "preload/raw.h"
 
-/* Returns from the caller with the answer of `expr` (which may use `sk`) when fd is a stack socket. */
+/* Returns from the caller with the answer of `expr` (which may use `sk`) when fd is a stack socket.
+ */
 #define TRY(type, fd, expr)                                                                        \
 	do {                                                                                       \
 		ref sk = fdtable_sock(fd);                                                         \
@@ -203,11 +205,15 @@ EXPORT ssize_t writev(int fd, const struct iovec *iov, int count)
 	return libc.writev(fd, iov, count);
 }
 
-/* Offset -1 means the current position, which is all that a socket has; any other is ESPIPE, as the placeholder says. */
+/*
+ * Offset -1 means the current position, which is all that a socket has; any other is ESPIPE, as the
+ * placeholder says.
+ */
 EXPORT ssize_t preadv2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
 {
 	if (offset == -1)
-		TRY(ssize_t, fd, call_readv(fd, sk, iov, count, flags & RWF_NOWAIT ? MSG_DONTWAIT : 0));
+		TRY(ssize_t, fd,
+			call_readv(fd, sk, iov, count, flags & RWF_NOWAIT ? MSG_DONTWAIT : 0));
 	libc_need();
 	return libc.preadv2(fd, iov, count, offset, flags);
 }
@@ -215,7 +221,8 @@ EXPORT ssize_t preadv2(int fd, const struct iovec *iov, int count, off_t offset,
 EXPORT ssize_t pwritev2(int fd, const struct iovec *iov, int count, off_t offset, int flags)
 {
 	if (offset == -1)
-		TRY(ssize_t, fd, call_writev(fd, sk, iov, count, flags & RWF_NOWAIT ? MSG_DONTWAIT : 0));
+		TRY(ssize_t, fd,
+			call_writev(fd, sk, iov, count, flags & RWF_NOWAIT ? MSG_DONTWAIT : 0));
 	libc_need();
 	return libc.pwritev2(fd, iov, count, offset, flags);
 }
@@ -255,7 +262,8 @@ EXPORT int sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
 	return libc.sendmmsg(fd, msgs, count, flags);
 }
 
-EXPORT int recvmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags, struct timespec *timeout)
+EXPORT int recvmmsg(
+	int fd, struct mmsghdr *msgs, unsigned count, int flags, struct timespec *timeout)
 {
 	int ret;
 

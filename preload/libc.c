@@ -1,6 +1,7 @@
 /*
- * The table of the C library's functions. A name is looked up with RTLD_NEXT, so that another interposer behind this library still gets
- * its calls. The pointers begin at functions that make the system call themselves: relocation sets them before any constructor runs, and a malloc
+ * The table of the C library's functions. A name is looked up with RTLD_NEXT, so that another
+ * interposer behind this library still gets its calls. The pointers begin at functions that make
+ * the system call themselves: relocation sets them before any constructor runs, and a malloc
  * library that opens a file while it sets itself up must not come back to itself through dlsym.
  */
 #include "preload/libc.h"

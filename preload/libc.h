@@ -1,7 +1,8 @@
 /*
- * The C library's own functions behind the ones that are interposed. The constructor resolves them once (libc_resolve);
- * until then those with a system call of their own make it directly, so that a call from another library's constructor, or
- * from inside a malloc that is being set up, works without any look-up. The others are NULL until then: libc_need() first.
+ * The C library's own functions behind the ones that are interposed. The constructor resolves them
+ * once (libc_resolve); until then those with a system call of their own make it directly, so that a
+ * call from another library's constructor, or from inside a malloc that is being set up, works
+ * without any look-up. The others are NULL until then: libc_need() first.
  */
 #ifndef PRELOAD_LIBC_H
 #define PRELOAD_LIBC_H
@@ -23,7 +24,10 @@
 struct termios;
 struct winsize;
 
-/* X(return type, name, arguments, number of the system call that does the same with the same arguments, or -1) */
+/*
+ * X(return type, name, arguments, number of the system call that does the same with the same
+ * arguments, or -1)
+ */
 #define LIBC_CALLS(X)                                                                              \
 	X(int, socket, (int, int, int), SYS_socket)                                                \
 	X(int, socketpair, (int, int, int, int *), SYS_socketpair)                                 \
@@ -39,8 +43,8 @@ struct winsize;
 	X(int, shutdown, (int, int), SYS_shutdown)                                                 \
 	X(int, sockatmark, (int), -1)                                                              \
 	X(int, isfdtype, (int, int), -1)                                                           \
-	X(ssize_t, sendto,                                                                         \
-		(int, const void *, size_t, int, const struct sockaddr *, socklen_t), SYS_sendto)  \
+	X(ssize_t, sendto, (int, const void *, size_t, int, const struct sockaddr *, socklen_t),   \
+		SYS_sendto)                                                                        \
 	X(ssize_t, sendmsg, (int, const struct msghdr *, int), SYS_sendmsg)                        \
 	X(int, sendmmsg, (int, struct mmsghdr *, unsigned, int), SYS_sendmmsg)                     \
 	X(ssize_t, recvfrom, (int, void *, size_t, int, struct sockaddr *, socklen_t *),           \
@@ -106,8 +110,8 @@ struct winsize;
 	X(int, shm_open, (const char *, int, mode_t), -1)                                          \
 	X(int, posix_openpt, (int), -1)                                                            \
 	X(int, getpt, (void), -1)                                                                  \
-	X(int, openpty,                                                                            \
-		(int *, int *, char *, const struct termios *, const struct winsize *), -1)        \
+	X(int, openpty, (int *, int *, char *, const struct termios *, const struct winsize *),    \
+		-1)                                                                                \
 	X(int, daemon, (int, int), -1)                                                             \
 	X(int, login_tty, (int), -1)                                                               \
 	X(int, forkpty, (int *, char *, const struct termios *, const struct winsize *), -1)       \
@@ -134,7 +138,10 @@ struct libc {
 
 extern struct libc libc;
 
-/* Looks all of them up; the constructor does it. Calls nothing that allocates as long as the names exist. */
+/*
+ * Looks all of them up; the constructor does it. Calls nothing that allocates as long as the names
+ * exist.
+ */
 void libc_resolve(void);
 
 extern bool libc_resolved;

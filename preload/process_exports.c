@@ -1,7 +1,8 @@
 /*
- * Interposed: vfork, and what gives standard input and output to other files inside libc. A child that shares its parent's memory would close and overwrite the parent's entries in the table of descriptors on its way to
- * exec; so vfork is run as fork, which POSIX allows. posix_spawn, system and popen make their children inside libc, by
- * system calls that do not pass here.
+ * Interposed: vfork, and what gives standard input and output to other files inside libc. A child
+ * that shares its parent's memory would close and overwrite the parent's entries in the table of
+ * descriptors on its way to exec; so vfork is run as fork, which POSIX allows. posix_spawn, system
+ * and popen make their children inside libc, by system calls that do not pass here.
  */
 #include <pty.h>
 #include <unistd.h>

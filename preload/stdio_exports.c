@@ -1,8 +1,9 @@
 /*
  * Interposed: stdio and directories, where they open or close descriptors.
  *
- * The C library's streams read and write by system calls of their own, which no interposer sees. A stream on a stack socket is therefore made with
- * fopencookie over our calls, and told its number, so that fileno() gives it.
+ * The C library's streams read and write by system calls of their own, which no interposer sees. A
+ * stream on a stack socket is therefore made with fopencookie over our calls, and told its number,
+ * so that fileno() gives it.
  */
 #include <fcntl.h>
 #include <stdlib.h>
@@ -85,7 +86,10 @@ EXPORT int fclose(FILE *f)
 
 	libc_need();
 	ret = libc.fclose(f);
-	/* libc closed the number by itself when the stream was not one of those above (stdin on a socket). */
+	/*
+	 * libc closed the number by itself when the stream was not one of those above (stdin on a
+	 * socket).
+	 */
 	if (sk)
 		call_checked(fd, sk);
 	return ret;

@@ -1,6 +1,7 @@
 /*
- * Interposed: syscall(2) by number. The numbers that concern descriptors go to the interposed functions; all others are made right
- * here, without a frame, since a clone() on a new stack returns through this function twice.
+ * Interposed: syscall(2) by number. The numbers that concern descriptors go to the interposed
+ * functions; all others are made right here, without a frame, since a clone() on a new stack
+ * returns through this function twice.
  */
 #include <poll.h>
 #include <sys/epoll.h>
@@ -122,9 +123,11 @@ static long dispatch_socket(long nr, long a, long b, long c, long d, long e, lon
 	case SYS_shutdown:
 		return shutdown((int)a, (int)b);
 	case SYS_sendto:
-		return sendto((int)a, (void *)b, (size_t)c, (int)d, (struct sockaddr *)e, (socklen_t)f);
+		return sendto(
+			(int)a, (void *)b, (size_t)c, (int)d, (struct sockaddr *)e, (socklen_t)f);
 	case SYS_recvfrom:
-		return recvfrom((int)a, (void *)b, (size_t)c, (int)d, (struct sockaddr *)e, (socklen_t *)f);
+		return recvfrom(
+			(int)a, (void *)b, (size_t)c, (int)d, (struct sockaddr *)e, (socklen_t *)f);
 	case SYS_sendmsg:
 		return sendmsg((int)a, (struct msghdr *)b, (int)c);
 	case SYS_recvmsg:
@@ -132,7 +135,8 @@ static long dispatch_socket(long nr, long a, long b, long c, long d, long e, lon
 	case SYS_sendmmsg:
 		return sendmmsg((int)a, (struct mmsghdr *)b, (unsigned)c, (int)d);
 	default: /* SYS_recvmmsg */
-		return recvmmsg((int)a, (struct mmsghdr *)b, (unsigned)c, (int)d, (struct timespec *)e);
+		return recvmmsg(
+			(int)a, (struct mmsghdr *)b, (unsigned)c, (int)d, (struct timespec *)e);
 	}
 }
 
@@ -155,7 +159,8 @@ static long dispatch_wait(long nr, long a, long b, long c, long d, long e)
 	case SYS_poll:
 		return poll((struct pollfd *)a, (nfds_t)b, (int)c);
 	case SYS_ppoll:
-		return ppoll((struct pollfd *)a, (nfds_t)b, (struct timespec *)c, mask_of((void *)d, &mask));
+		return ppoll((struct pollfd *)a, (nfds_t)b, (struct timespec *)c,
+			mask_of((void *)d, &mask));
 	case SYS_select:
 		return select((int)a, (fd_set *)b, (fd_set *)c, (fd_set *)d, (struct timeval *)e);
 	case SYS_epoll_create:

@@ -1,6 +1,7 @@
 /*
- * What the programs of the call tests share. Each case prints one line, `name: answer`, that must not differ between the
- * kernel's stack and ours. They run as PROGRAM ADDRESS PORT against calls_peer.
+ * What the programs of the call tests share. Each case prints one line, `name: answer`, that must
+ * not differ between the kernel's stack and ours. They run as PROGRAM ADDRESS PORT against
+ * calls_peer.
  */
 #ifndef TESTS_DIFF_CALLS_H
 #define TESTS_DIFF_CALLS_H
@@ -71,14 +72,18 @@ static UNUSED void show_wait(const char *name, double since, double min)
 {
 	double took = now_s() - since;
 
-	printf("%s took: %s\n", name, took < min - 0.02 ? "too short" : took > min + 1 ? "too long" : "right");
+	printf("%s took: %s\n", name,
+		took < min - 0.02 ? "too short"
+		: took > min + 1  ? "too long"
+				  : "right");
 }
 
 static UNUSED int tcp_to(char what)
 {
 	int fd = socket(AF_INET, SOCK_STREAM, 0);
 
-	if (fd < 0 || connect(fd, (struct sockaddr *)&server, sizeof(server)) || send(fd, &what, 1, 0) != 1) {
+	if (fd < 0 || connect(fd, (struct sockaddr *)&server, sizeof(server)) ||
+		send(fd, &what, 1, 0) != 1) {
 		perror("connect");
 		exit(1);
 	}

@@ -116,8 +116,9 @@ static void many(void)
 	for (int i = 0; i < 4; i++)
 		iov[i].iov_len = 2;
 	SHOW(recvmmsg(fd, mm, 4, MSG_WAITFORONE, NULL));
-	printf("got: %u %u %u %u %x %x\n", mm[0].msg_len, mm[1].msg_len, mm[2].msg_len, mm[3].msg_len,
-		(unsigned)mm[2].msg_hdr.msg_flags, (unsigned)mm[3].msg_hdr.msg_flags);
+	printf("got: %u %u %u %u %x %x\n", mm[0].msg_len, mm[1].msg_len, mm[2].msg_len,
+		mm[3].msg_len, (unsigned)mm[2].msg_hdr.msg_flags,
+		(unsigned)mm[3].msg_hdr.msg_flags);
 	mm[1].msg_hdr.msg_iov = bad;
 	SHOW(sendmmsg(fd, mm, 4, 0));
 	SHOW(sendmmsg(fd, mm + 1, 3, 0));
@@ -128,8 +129,8 @@ static void show_control(struct msghdr *msg)
 {
 	struct cmsghdr *c;
 
-	printf("control: %zu bytes, flags %x, name %u\n", msg->msg_controllen, (unsigned)msg->msg_flags,
-		msg->msg_namelen);
+	printf("control: %zu bytes, flags %x, name %u\n", msg->msg_controllen,
+		(unsigned)msg->msg_flags, msg->msg_namelen);
 	for (c = CMSG_FIRSTHDR(msg); c; c = CMSG_NXTHDR(msg, c)) {
 		const unsigned char *data = CMSG_DATA(c);
 		int time = c->cmsg_level == SOL_SOCKET;
@@ -242,7 +243,8 @@ static void refused(void)
 	printf("error poll: %x\n", poll_now(fd));
 	SHOW(recvmsg(fd, &msg, MSG_ERRQUEUE));
 	show_control(&msg);
-	printf("error from: %d %d\n", from.sin_port == to.sin_port, from.sin_addr.s_addr == to.sin_addr.s_addr);
+	printf("error from: %d %d\n", from.sin_port == to.sin_port,
+		from.sin_addr.s_addr == to.sin_addr.s_addr);
 	SHOW(error_of(fd));
 	SHOW(recvmsg(fd, &msg, MSG_ERRQUEUE));
 	close(fd);

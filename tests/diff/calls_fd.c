@@ -1,4 +1,7 @@
-/* Descriptors and files: duplicates, ranges, what a socket answers to file calls, sendfile and splice, stdio, syscall(2). */
+/*
+ * Descriptors and files: duplicates, ranges, what a socket answers to file calls, sendfile and
+ * splice, stdio, syscall(2).
+ */
 #include "tests/diff/calls.h"
 
 #include <spawn.h>
@@ -229,8 +232,10 @@ static void passed(void)
 {
 	char control[CMSG_SPACE(sizeof(int))] __attribute__((aligned(8))) = {0};
 	struct iovec iov = {(char[1]){'x'}, 1};
-	struct msghdr msg = {
-		.msg_iov = &iov, .msg_iovlen = 1, .msg_control = control, .msg_controllen = sizeof(control)};
+	struct msghdr msg = {.msg_iov = &iov,
+		.msg_iovlen = 1,
+		.msg_control = control,
+		.msg_controllen = sizeof(control)};
 	struct cmsghdr *c = (struct cmsghdr *)control;
 	int fd = tcp_to('e'), pair[2], got;
 

@@ -1,9 +1,9 @@
 /*
- * The other side of the call tests, on the kernel's stack: a TCP server whose connections do what their first byte says, and a UDP server that
- * echoes, both on one port.
+ * The other side of the call tests, on the kernel's stack: a TCP server whose connections do what
+ *their first byte says, and a UDP server that echoes, both on one port.
  *
- *	e echo    f close    r reset    s "hello", close    d "late" after 300 ms    o "ab", urgent "x", "c"
- *	c HI LO connects back to that port of the client and echoes there    h read nothing
+ *	e echo    f close    r reset    s "hello", close    d "late" after 300 ms    o "ab", urgent
+ *"x", "c" c HI LO connects back to that port of the client and echoes there    h read nothing
  *
  *   calls_peer PORT
  */
@@ -121,8 +121,8 @@ int main(int argc, char **argv)
 		return 2;
 	addr.sin_port = htons((uint16_t)atoi(argv[1]));
 	setsockopt(tcp, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
-	if (bind(tcp, (struct sockaddr *)&addr, sizeof(addr)) || bind(udp, (struct sockaddr *)&addr, sizeof(addr)) ||
-		listen(tcp, 64)) {
+	if (bind(tcp, (struct sockaddr *)&addr, sizeof(addr)) ||
+		bind(udp, (struct sockaddr *)&addr, sizeof(addr)) || listen(tcp, 64)) {
 		perror("calls_peer");
 		return 1;
 	}

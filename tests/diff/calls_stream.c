@@ -1,4 +1,5 @@
-/* TCP sockets through every form of call: fresh, connected, at their end; modes, flags, bad memory. */
+/* TCP sockets through every form of call: fresh, connected, at their end; modes, flags, bad memory.
+ */
 #include "tests/diff/calls.h"
 
 static void socket_arguments(void)

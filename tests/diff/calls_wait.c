@@ -1,4 +1,7 @@
-/* Waiting: connects and accepts in both modes, signals with and without SA_RESTART, close and shutdown in another thread. */
+/*
+ * Waiting: connects and accepts in both modes, signals with and without SA_RESTART, close and
+ * shutdown in another thread.
+ */
 #include "tests/diff/calls.h"
 
 #include <setjmp.h>

@@ -1,6 +1,6 @@
 /*
- * Sockets before main: in the program's preinit functions, which run before the constructors of any library, in its own
- * constructors, in a handler of exit; and raw closes that no interposer sees.
+ * Sockets before main: in the program's preinit functions, which run before the constructors of any
+ * library, in its own constructors, in a handler of exit; and raw closes that no interposer sees.
  *
  *   early ADDRESS PORT      an echo of calls_peer
  */
@@ -45,7 +45,8 @@ static void in_preinit(int argc, char **argv, char **env)
 	if (read(fd, buf, 4) != 4 || close(fd) || write(1, line, sizeof(line) - 1) < 0)
 		_exit(3);
 }
-__attribute__((section(".preinit_array"), used)) static void (*preinit)(int, char **, char **) = in_preinit;
+__attribute__((section(".preinit_array"), used)) static void (*preinit)(
+	int, char **, char **) = in_preinit;
 
 __attribute__((constructor)) static void in_constructor(void)
 {
@@ -66,7 +67,10 @@ static long raw_close(long fd)
 	return ret;
 }
 
-/* The number of a stack socket is closed by a raw system call and given to a file: the file's calls must reach the file. */
+/*
+ * The number of a stack socket is closed by a raw system call and given to a file: the file's calls
+ * must reach the file.
+ */
 static const char *reused(void)
 {
 	struct sockaddr_in to = {.sin_family = AF_INET};
@@ -78,7 +82,8 @@ static const char *reused(void)
 	to.sin_port = htons((unsigned short)atoi(arguments[2]));
 	if (connect(fd, (struct sockaddr *)&to, sizeof(to)) || raw_close(fd) || dup(file) != fd)
 		return "another number";
-	if (write(fd, "file", 4) != 4 || lseek(file, 0, SEEK_SET) || read(fd, buf, 8) != 4 || strcmp(buf, "file") != 0)
+	if (write(fd, "file", 4) != 4 || lseek(file, 0, SEEK_SET) || read(fd, buf, 8) != 4 ||
+		strcmp(buf, "file") != 0)
 		return "not the file";
 	if (close(fd) || fcntl(fd, F_GETFD) >= 0)
 		return "not closed";

@@ -1,6 +1,7 @@
 /*
- * Threads that make random socket calls on numbers that they share, closing and reusing them under one another: nothing may crash,
- * hang, or reach a file that is not theirs. A file that is opened anew all the time holds a canary that no socket call may change.
+ * Threads that make random socket calls on numbers that they share, closing and reusing them under
+ * one another: nothing may crash, hang, or reach a file that is not theirs. A file that is opened
+ * anew all the time holds a canary that no socket call may change.
  *
  *   storm ADDRESS PORT SECONDS THREADS      the peer's port may be an echo, or closed
  */
@@ -29,7 +30,6 @@ static struct sockaddr_in server;
 static _Atomic int pool[NUMBERS]; /* number + 1 */
 static atomic_bool over;
 static atomic_ulong calls, moved, wrong;
-
 
 static int any(unsigned *seed)
 {
@@ -176,7 +176,10 @@ static void *run(void *arg)
 	return NULL;
 }
 
-/* Numbers go back and forth between sockets and this file: it never changes, and what is read from it is its own. */
+/*
+ * Numbers go back and forth between sockets and this file: it never changes, and what is read from
+ * it is its own.
+ */
 static void *canary(void *path)
 {
 	char buf[8];
@@ -218,6 +221,7 @@ int main(int argc, char **argv)
 	for (int i = 0; i <= n; i++)
 		pthread_join(thread[i], NULL);
 	unlink(path);
-	printf("calls %lu, bytes %lu, wrong %lu\n", (unsigned long)calls, (unsigned long)moved, (unsigned long)wrong);
+	printf("calls %lu, bytes %lu, wrong %lu\n", (unsigned long)calls, (unsigned long)moved,
+		(unsigned long)wrong);
 	return wrong != 0;
 }

@@ -1,4 +1,7 @@
-/* The table of descriptor numbers: entries, numbers reused behind its back, counts, and sockets pinned by blocking calls. */
+/*
+ * The table of descriptor numbers: entries, numbers reused behind its back, counts, and sockets
+ * pinned by blocking calls.
+ */
 #include <check.h>
 #include <fcntl.h>
 #include <pthread.h>
