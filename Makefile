@@ -38,7 +38,7 @@ unit_bin   := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/u
 engine_bin := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/wire/*.c tests/sim/*.c tests/attack/*.c))
 program_bin := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/diff/*.c tests/e2e/*.c tests/bench/*.c))
 
-.PHONY: all help deps demo check check-build check-long bench fuzz install clean format lint fuzz-build tests engine-tests
+.PHONY: all help deps demo check check-build check-long bench fuzz install clean format lint fuzz-build tests engine-tests threaded-tests
 all: $(BUILD)/libustack.so $(BUILD)/ustack
 
 help:
@@ -89,17 +89,22 @@ $(program_bin): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o
 engine-tests: $(unit_bin) $(engine_bin)
 tests: engine-tests $(program_bin)
 
-# What the tests run: everything built by gcc, again by clang, and the unit and engine tests under ASan and UBSan.
+# What the tests run: everything built by gcc, again by clang, the unit and engine tests under ASan and UBSan, and those that
+# start threads under TSan.
 jobs := $(shell nproc)
+threaded := $(patsubst tests/%.c,tests/%,$(shell grep -l pthread_create tests/unit/*.c))
 check-build: deps
 	$(MAKE) -j$(jobs) all tests
 	$(MAKE) -j$(jobs) all tests CC=clang BUILD=$(BUILD)/clang
 	$(MAKE) -j$(jobs) engine-tests SAN=address,undefined BUILD=$(BUILD)/san
+	$(MAKE) -j$(jobs) threaded-tests SAN=thread BUILD=$(BUILD)/tsan
+threaded-tests: $(addprefix $(BUILD)/,$(threaded))
 
 # The executables without an extension in these folders are the scripts that run; *.sh are libraries.
 scripts = $(shell find tests/$(1) -maxdepth 1 -type f -executable ! -name "*.*" | sort)
 check_programs = rules=tests/check_bans rules=tests/check_repo \
 	$(foreach bin,$(unit_bin) $(engine_bin),$(word 2,$(subst /, ,$(bin:$(BUILD)/%=%)))=$(bin:$(BUILD)/%=$(BUILD)/san/%)) \
+	$(addprefix tsan=$(BUILD)/tsan/,$(threaded)) \
 	$(addprefix diff=,$(call scripts,diff)) $(addprefix e2e=,$(call scripts,e2e)) \
 	$(addprefix verify=,$(wildcard tests/*/verify))
 
