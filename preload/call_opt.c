@@ -88,6 +88,9 @@ s64 call_getsockopt(int fd, ref sk, int level, int opt, void *val, socklen_t *le
 	if (ret < 0)
 		return ret;
 	room = size;
+	/* SO_GET_FILTER alone counts instructions, in both directions. */
+	if (level == SOL_SOCKET && opt == SO_GET_FILTER)
+		size = MIN(size * (u32)sizeof(struct sock_filter), (u32)sizeof(copy));
 	if (guard_copy(val, copy, size) < 0 || guard_copy(len, &room, sizeof(room)) < 0)
 		return -EFAULT;
 	return 0;

@@ -170,8 +170,10 @@ int filter_get(struct stack *s, const struct sock *sk, void *val, u32 *len)
 	u32 count = p ? pkt_len(p) / (u32)sizeof(struct insn) : 0;
 
 	if (count && *len) {
-		if (*len < count || pkt_len(p) > SOCK_OPT_MAX)
+		if (*len < count)
 			return -EINVAL;
+		if (pkt_len(p) > SOCK_OPT_MAX)
+			return -ENOBUFS;
 		memcpy(val, pkt_peek(p, 0, pkt_len(p)), pkt_len(p));
 	}
 	*len = count;

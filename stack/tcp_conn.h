@@ -39,6 +39,7 @@ struct tcp_segment {
 	u16 window; /* not scaled */
 	u16 urgent;
 	u8 flags;      /* TH_* */
+	u8 header_len; /* bytes of TCP header, in front of the view */
 	u32 isn_above; /* a SYN that ends a TIME-WAIT: our sequence numbers have to begin above
 			  this; 0 none */
 	struct tcp_options opt;

@@ -66,18 +66,29 @@ static bool tcp_parse(struct stack *s, struct pkt *p, struct tcp_segment *seg)
 		    seg->flags & TH_SYN))
 		counter_inc(s, counter_tcp_options);
 	pkt_pull(p, header_len);
+	seg->header_len = (u8)header_len;
 	seg->len = pkt_len(p);
 	p->seq = seg->seq;
 	return true;
 }
 
-/* IP_MINTTL (RFC 5082): segments that come from too far away are ignored. */
-static bool tcp_ttl_too_low(struct stack *s, const struct sock *sk, const struct tcp_segment *seg)
+/* IP_MINTTL (RFC 5082): segments that come from too far away are ignored; SO_ATTACH_FILTER: those that its program refuses. */
+static bool tcp_unwanted(struct stack *s, const struct sock *sk, const struct tcp_segment *seg)
 {
-	if (seg->p->ttl >= sk->min_ttl)
+	u32 keep;
+
+	if (seg->p->ttl < sk->min_ttl) {
+		counter_inc(s, counter_tcp_min_ttl);
+		return true;
+	}
+	if (!sk->filter)
 		return false;
-	counter_inc(s, counter_tcp_min_ttl);
-	return true;
+	pkt_push(seg->p, seg->header_len);
+	keep = filter_run(s, sk, seg->p);
+	pkt_pull(seg->p, seg->header_len);
+	if (!keep)
+		counter_inc(s, counter_tcp_filtered);
+	return !keep;
 }
 
 /* No connection has the tuple: a listener, or nobody. */
@@ -86,7 +97,7 @@ static void tcp_input_unconnected(struct stack *s, struct tcp_segment *seg)
 	ref r = sock_lookup(s, PROTO_TCP, &seg->p->to, &seg->p->from, seg->p->ifindex);
 	struct sock *sk = sock_get(s, r);
 
-	if (sk && tcp_ttl_too_low(s, sk, seg))
+	if (sk && tcp_unwanted(s, sk, seg))
 		return;
 	if (sk && sk->state == SOCK_LISTENING) {
 		tcp_listen_input(s, sk, seg);
@@ -107,7 +118,7 @@ static void tcp_dispatch(struct stack *s, struct tcp_segment *seg)
 	case SLAB_SOCK:
 		sk = sock_get(s, r);
 		t = sk ? tcp_of(s, sk) : NULL;
-		if (sk && tcp_ttl_too_low(s, sk, seg))
+		if (sk && tcp_unwanted(s, sk, seg))
 			return;
 		if (t && t->state != TCP_CLOSED) {
 			tcp_segment_arrives(s, sk, t, seg);

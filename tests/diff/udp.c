@@ -2,6 +2,7 @@
 #include "tests/diff/show.h"
 
 #include <linux/errqueue.h>
+#include <linux/filter.h>
 #include <netinet/udp.h>
 #include <stdint.h>
 
@@ -784,6 +785,56 @@ static void case_bad_pointers(void)
 	close(b);
 }
 
+static void case_filter(void)
+{
+	/* Keeps one byte of the payload when that is 'y'. */
+	struct sock_filter program[] = {{0x30, 0, 0, 8}, {0x15, 0, 1, 'y'}, {0x06, 0, 0, 9}, {0x06, 0, 0, 0}};
+	struct sock_filter endless[] = {{0x05, 0, 0, 0xffffffff}, {0x06, 0, 0, 0}}, got[8] = {{0}};
+	struct sock_fprog good = {.len = 4, .filter = program}, bad = {.len = 2, .filter = endless};
+	int a = udp_socket(), b = bound(LOOPBACK), port = port_of(b);
+	socklen_t len = 8;
+
+	start_case("filter");
+	TRY(setsockopt(b, SOL_SOCKET, SO_ATTACH_FILTER, &bad, sizeof(bad)));
+	TRY(setsockopt(b, SOL_SOCKET, SO_ATTACH_FILTER, &good, 4));
+	TRY(setsockopt(b, SOL_SOCKET, SO_ATTACH_FILTER, &good, sizeof(good)));
+	TRY(getsockopt(b, SOL_SOCKET, SO_GET_FILTER, got, &len));
+	printf("len %d code %d\n", (int)len, got[1].code);
+	TRY(send_to(a, LOOPBACK, port, "no", 2, 0));
+	TRY(send_to(a, LOOPBACK, port, "yes", 3, 0));
+	settle();
+	TRY(recv(b, buf, 10, 0));
+	TRY(recv(b, buf, 10, 0));
+	TRY(set(b, SOL_SOCKET, SO_LOCK_FILTER, 1));
+	TRY(set(b, SOL_SOCKET, SO_DETACH_FILTER, 0));
+	TRY(set(b, SOL_SOCKET, SO_LOCK_FILTER, 0));
+	close(a);
+	close(b);
+}
+
+static void case_broadcast(void)
+{
+	int a = udp_socket(), b = bound(0), c = bound(OWN), port = port_of(b);
+
+	start_case("broadcast");
+	TRY(set(a, SOL_SOCKET, SO_BROADCAST, 1));
+	TRY(set(b, IPPROTO_IP, IP_PKTINFO, 1));
+	TRY(send_to(a, 0x0a0000ff, port, "subnet", 6, 0));
+	settle();
+	show_recvmsg(b, 100, 512, 0);
+	TRY(send_to(a, 0xffffffff, port, "all", 3, 0));
+	settle();
+	show_recvmsg(b, 100, 512, 0);
+	TRY(send_to(a, 0xffffffff, port_of(c), "other", 5, 0));
+	settle();
+	TRY(recv(c, buf, 10, 0)); /* bound to the address, so not for it */
+	TRY(connect_to(a, 0xffffffff, port));
+	show_names(a);
+	close(a);
+	close(b);
+	close(c);
+}
+
 static void case_buffer_full(void)
 {
 	int a = udp_socket(), b = bound(LOOPBACK), got = 0;
@@ -821,6 +872,8 @@ int main(void)
 	case_sources();
 	case_many();
 	case_bad_pointers();
+	case_filter();
+	case_broadcast();
 	case_buffer_full();
 	return 0;
 }

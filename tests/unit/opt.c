@@ -208,6 +208,26 @@ START_TEST(opt_min_ttl)
 }
 END_TEST
 
+START_TEST(opt_filter_on_a_listener)
+{
+	/* ldh [2] (destination port); refuse 5000. */
+	static const struct {
+		u16 code;
+		u8 jt, jf;
+		u32 k;
+	} program[] = {{0x28, 0, 0, 2}, {0x15, 0, 1, 5000}, {0x06, 0, 0, 0}, {0x06, 0, 0, 0xffff}};
+
+	ck_assert_int_eq(sock_lib_bind(s, tcp, 0, 5000), 0);
+	ck_assert_int_eq(sock_listen(s, tcp, 1), 0);
+	ck_assert_int_eq(
+		sock_setopt(s, tcp, LX_SOL_SOCKET, LX_SO_ATTACH_FILTER, program, sizeof(program)), 0);
+	ck_assert(!syn_answered(64));
+	ck_assert_uint_eq(net_count(s, "tcp_filtered"), 1);
+	ck_assert_int_eq(sock_lib_set(s, tcp, LX_SOL_SOCKET, LX_SO_DETACH_FILTER, 0), 0);
+	ck_assert(syn_answered(64));
+}
+END_TEST
+
 /* Attack M12: nothing that was not written comes back, whatever is asked for. */
 START_TEST(M12_no_memory_disclosed)
 {
@@ -252,6 +272,7 @@ static Suite *opt_suite(void)
 	tcase_add_test(t, opt_tos_sets_priority);
 	tcase_add_test(t, opt_ip_options_checked);
 	tcase_add_test(t, opt_min_ttl);
+	tcase_add_test(t, opt_filter_on_a_listener);
 	tcase_add_test(t, M12_no_memory_disclosed);
 	suite_add_tcase(suite, t);
 	return suite;
