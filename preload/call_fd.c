@@ -9,7 +9,7 @@
  */
 #include "preload/call.h"
 
-#include <sys/resource.h>
+#include <limits.h>
 
 #include "preload/epoll.h"
 #include "preload/libc.h"
@@ -209,12 +209,14 @@ int call_fcntl(int fd, int cmd, void *arg)
 
 /* --- ranges --- */
 
-/* No number of the library is above the kernel's default for the ceiling of RLIMIT_NOFILE. */
-#define OWN_LIMIT (1u << 20)
-
 static int close_kernel(unsigned first, unsigned last, int flags)
 {
 	return first <= last ? (int)raw_syscall3(SYS_close_range, first, last, flags) : 0;
+}
+
+static int next_own(unsigned from)
+{
+	return from <= INT_MAX ? host_next_fd((int)from) : -1;
 }
 
 int call_close_range(unsigned first, unsigned last, int flags)
@@ -231,12 +233,11 @@ int call_close_range(unsigned first, unsigned last, int flags)
 		if (linger_ns)
 			linger(sk, linger_ns);
 	}
-	for (unsigned fd = first; host_up() && ret == 0 && fd <= last && fd < OWN_LIMIT; fd++) {
-		if (!host_owns_fd((int)fd))
-			continue;
-		if (fd > start)
-			ret = close_kernel(start, fd - 1, flags);
-		start = fd + 1;
+	for (int own = next_own(first); own >= 0 && (unsigned)own <= last && ret == 0;
+		own = next_own(start)) {
+		if ((unsigned)own > start)
+			ret = close_kernel(start, (unsigned)own - 1, flags);
+		start = (unsigned)own + 1;
 	}
 	if (ret == 0)
 		ret = close_kernel(start, last, flags);

@@ -328,16 +328,24 @@ int host_start(void)
 	return ret;
 }
 
+int host_next_fd(int from)
+{
+	const int own[] = {host_local.region_fd, host_local.control_fd, host_local.dev.fd,
+		host_local.capture.fd, host_local.log_fd};
+	int next = INT32_MAX;
+
+	if (!host_up() || from > host_local.highest_fd)
+		return -1;
+	for (u32 i = 0; i < ARRAY_LEN(own); i++)
+		next = own[i] >= from ? MIN(next, own[i]) : next;
+	for (u32 i = 0; i < HOST_BELLS; i++)
+		next = host_local.bell[i] >= from ? MIN(next, host_local.bell[i]) : next;
+	return next == INT32_MAX ? -1 : next;
+}
+
 bool host_owns_fd(int fd)
 {
 	if (!host_up() || fd < host_local.lowest_fd || fd > host_local.highest_fd)
 		return false;
-	if (fd == host_local.region_fd || fd == host_local.control_fd || fd == host_local.dev.fd ||
-		fd == host_local.capture.fd || fd == host_local.log_fd)
-		return true;
-	for (u32 i = 0; i < HOST_BELLS; i++) {
-		if (fd == host_local.bell[i])
-			return true;
-	}
-	return false;
+	return host_next_fd(fd) == fd;
 }

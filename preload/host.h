@@ -95,6 +95,9 @@ u64 host_now(void);
 /* True when fd is one of the library's own (device, region, bells, rendezvous): the program's close, dup2 and close_range skip it. */
 bool host_owns_fd(int fd);
 
+/* The first of them at or above a number, or -1. */
+int host_next_fd(int from);
+
 /*
  * In each process: one descriptor (or the last of several) of a socket was opened or closed here. The engine's sock_close is called
  * when no process holds it any more. Under the lock.
