@@ -57,7 +57,7 @@ static void tcp_connect_init(struct stack *s, struct sock *sk, struct tcp *t)
 	t->adv_mss = tcp_adv_mss(s, sk, t, &sk->conn.remote.addr);
 	t->rcv_mss = (u16)MIN(TCP_MSS_DEFAULT, t->adv_mss);
 	tcp_window_init(s, sk, t->adv_mss, &t->rcv_wnd_end, &t->rcv_wscale);
-	t->state = TCP_SYN_SENT;
+	tcp_set_state(s, sk, t, TCP_SYN_SENT);
 }
 
 static int tcp_connect(struct stack *s, struct sock *sk, const struct endpoint *remote)

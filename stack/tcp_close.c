@@ -66,9 +66,12 @@ void tcp_done(struct stack *s, struct sock *sk, struct tcp *t, int error)
 
 	if (t->state == TCP_CLOSED)
 		return;
-	LOG(s, LOG_TCP, LOG_DEBUG, "%E %E over, error %d", &sk->conn.local, &sk->conn.remote,
-		error);
-	t->state = TCP_CLOSED;
+	if (error)
+		LOG(s, LOG_TCP, LOG_DEBUG, "%E %E: ends with error %d", &sk->conn.local,
+			&sk->conn.remote, error);
+	if (t->state == TCP_TIME_WAIT) /* goes on by itself (tcp_timewait.c) */
+		t->state = TCP_CLOSED;
+	tcp_set_state(s, sk, t, TCP_CLOSED);
 	tcp_release(s, sk, t);
 	if (sk->flags & SOCK_ORPHAN || unborn) {
 		tcp_free(s, sk);
@@ -96,10 +99,10 @@ static void tcp_send_fin(struct stack *s, struct sock *sk, struct tcp *t)
 		t->flags |= TCPF_FIN; /* FIN-WAIT-1 as soon as the handshake is complete */
 		return;
 	case TCP_ESTABLISHED:
-		t->state = TCP_FIN_WAIT_1;
+		tcp_set_state(s, sk, t, TCP_FIN_WAIT_1);
 		break;
 	case TCP_CLOSE_WAIT:
-		t->state = TCP_LAST_ACK;
+		tcp_set_state(s, sk, t, TCP_LAST_ACK);
 		break;
 	default:
 		return;
@@ -188,7 +191,7 @@ u64 tcp_close(struct stack *s, struct sock *sk)
 	s->tcp_orphans++;
 	if (t->state == TCP_LISTEN) {
 		tcp_listen_close(s, sk, t);
-		t->state = TCP_CLOSED;
+		tcp_set_state(s, sk, t, TCP_CLOSED);
 	}
 	if (t->state == TCP_CLOSED || t->state == TCP_SYN_SENT) {
 		tcp_release(s, sk, t);

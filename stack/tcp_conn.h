@@ -84,6 +84,11 @@ static inline bool tcp_all_sent(const struct tcp *t)
 	return t->flags & TCPF_FIN ? t->flags & TCPF_FIN_SENT : t->snd_nxt == t->snd_end;
 }
 
+/* --- tcp_trace.c: the log --- */
+void tcp_set_state(struct stack *s, const struct sock *sk, struct tcp *t, enum tcp_state state);
+void tcp_trace_in(struct stack *s, const struct tcp_segment *seg);
+void tcp_trace_out(struct stack *s, const struct tcp_header *h, u32 len);
+
 /* --- tcp_wire.c: headers, and answers that belong to no connection --- */
 
 /* Puts header, options and checksum before what the frame holds, and sends it. Result of ip_send.

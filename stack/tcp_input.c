@@ -145,8 +145,10 @@ void tcp_input(struct stack *s, ref pkt)
 	struct pkt *p = pkt_get(s, pkt);
 
 	counter_inc(s, counter_tcp_in);
-	if (p && tcp_parse(s, p, &seg))
+	if (p && tcp_parse(s, p, &seg)) {
+		tcp_trace_in(s, &seg);
 		tcp_dispatch(s, &seg);
+	}
 	if (seg.pkt)
 		pkt_release(s, seg.pkt);
 }

@@ -16,7 +16,7 @@ int tcp_listen(struct stack *s, struct sock *sk, u32 backlog)
 
 	if (t->state != TCP_LISTEN) {
 		tcp_block_reset(t);
-		t->state = TCP_LISTEN;
+		tcp_set_state(s, sk, t, TCP_LISTEN);
 	}
 	t->backlog = backlog;
 	(void)s;
@@ -195,7 +195,7 @@ static void tcp_child_init(
 	struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_request *req)
 {
 	t->listener = req->listener;
-	t->state = TCP_SYN_RECEIVED;
+	tcp_set_state(s, sk, t, TCP_SYN_RECEIVED);
 	t->flags |= TCPF_PASSIVE | (req->flags & TCP_OPT_TIMESTAMP ? TCPF_TIMESTAMP : 0) |
 		    (req->flags & TCP_OPT_SACK_OK ? TCPF_SACK : 0) |
 		    (req->flags & TCP_OPT_WSCALE ? TCPF_WSCALE : 0);

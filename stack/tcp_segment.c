@@ -61,7 +61,7 @@ static void tcp_take_syn(
 
 void tcp_established(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
 {
-	t->state = TCP_ESTABLISHED;
+	tcp_set_state(s, sk, t, TCP_ESTABLISHED);
 	t->rtx_at = NEVER;
 	t->rtx_mode = TCP_RTX_NONE;
 	if (t->retries || t->backoff) { /* RFC 6298 5.7, RFC 5681 3.1: a SYN was lost */
@@ -119,7 +119,7 @@ static bool tcp_in_syn_sent(
 		return false;
 	tcp_take_syn(s, sk, t, seg);
 	if (!acked) { /* simultaneous open (MUST-10) */
-		t->state = TCP_SYN_RECEIVED;
+		tcp_set_state(s, sk, t, TCP_SYN_RECEIVED);
 		t->snd_una = t->snd_nxt - 1;
 		t->retries = 0;
 		tcp_send_syn(s, sk, t);
@@ -268,7 +268,7 @@ static bool tcp_ack_syn_received(
 	t->snd_max_wnd = MAX(t->snd_max_wnd, t->snd_wnd);
 	tcp_established(s, sk, t, seg);
 	if (t->flags & TCPF_FIN) /* closed or shut down before the handshake was complete */
-		t->state = TCP_FIN_WAIT_1;
+		tcp_set_state(s, sk, t, TCP_FIN_WAIT_1);
 	return true;
 }
 
@@ -279,7 +279,7 @@ static bool tcp_advance_close(struct stack *s, struct sock *sk, struct tcp *t)
 		return true;
 	switch (t->state) {
 	case TCP_FIN_WAIT_1:
-		t->state = TCP_FIN_WAIT_2;
+		tcp_set_state(s, sk, t, TCP_FIN_WAIT_2);
 		sock_raise(s, sk, EV_OUT);
 		return !(sk->flags & SOCK_ORPHAN) || tcp_fin_wait_2(s, sk, t);
 	case TCP_CLOSING:
@@ -341,10 +341,10 @@ static bool tcp_take_fin(struct stack *s, struct sock *sk, struct tcp *t)
 	sock_raise(s, sk, EV_IN | EV_RDHUP | (sk->flags & SOCK_SND_SHUT ? EV_HUP : 0));
 	switch (t->state) {
 	case TCP_ESTABLISHED:
-		t->state = TCP_CLOSE_WAIT;
+		tcp_set_state(s, sk, t, TCP_CLOSE_WAIT);
 		return true;
 	case TCP_FIN_WAIT_1:
-		t->state = TCP_CLOSING;
+		tcp_set_state(s, sk, t, TCP_CLOSING);
 		return true;
 	case TCP_FIN_WAIT_2:
 		tcp_send_ack(s, sk, t);

@@ -59,6 +59,7 @@ void tcp_timewait_enter(struct stack *s, struct sock *sk, struct tcp *t)
 	ref port = sk->conn.port;
 
 	counter_inc(s, counter_tcp_timewait);
+	tcp_set_state(s, sk, t, TCP_TIME_WAIT);
 	if (sk->flags & SOCK_HASHED)
 		conn_remove(s, &sk->conn);
 	if (tw) {

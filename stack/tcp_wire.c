@@ -48,6 +48,7 @@ int tcp_send_header(struct stack *s, ref frame, const struct tcp_header *h, cons
 		f->offload.gso_size = gso_size;
 		f->offload.header_len = (u16)header_len;
 	}
+	tcp_trace_out(s, h, f->len - header_len);
 	counter_inc(s, counter_tcp_out);
 	if (h->flags & TH_RST)
 		counter_inc(s, counter_tcp_out_rst);
