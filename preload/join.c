@@ -221,6 +221,27 @@ int join_host(struct host_local *local, const struct config *config, char *why, 
 	return -ETIMEDOUT;
 }
 
+int join_running(struct host_local *local, const struct config *config, char *why, size_t why_size)
+{
+	int fd = join_connect(config), ret;
+
+	if (fd == -ECONNREFUSED)
+		snprintf(why, why_size, "no host %s is running", config->name);
+	else if (fd < 0)
+		snprintf(
+			why, why_size, "cannot reach the host %s: %s", config->name, strerror(-fd));
+	if (fd < 0)
+		return fd;
+	ret = join_ask(local, fd, config, why, why_size);
+	if (ret == -EAGAIN)
+		snprintf(why, why_size, "the host %s has just ended", config->name);
+	if (ret < 0)
+		raw_close(fd);
+	else
+		local->control_fd = fd;
+	return ret;
+}
+
 int join_tell(const struct config *config, u32 op, char *why, size_t why_size)
 {
 	struct join_request request = {

@@ -231,6 +231,9 @@ u32 member_count(const struct host *host);
  * negative errno and a sentence. */
 int join_host(struct host_local *local, const struct config *config, char *why, size_t why_size);
 
+/* The same, but makes none: -ECONNREFUSED when none is running. */
+int join_running(struct host_local *local, const struct config *config, char *why, size_t why_size);
+
 /*
  * Around a fork: before it, a member's number for the child, with all that this process holds
  * (HOST_MEMBERS: no room); behind it, in the parent and in the child.

@@ -14,6 +14,7 @@ int doctor_command(int argc, char **argv);
 int keeper_command(int argc, char **argv);
 int link_command(int argc, char **argv);
 int run_command(int argc, char **argv);
+int stat_command(int argc, char **argv);
 int tap_command(int argc, char **argv);
 int up_command(int argc, char **argv);
 
