@@ -36,7 +36,7 @@ void host_complain(const char *text)
 
 bool host_up(void)
 {
-	return host_local.host != NULL;
+	return __atomic_load_n(&host_local.host, __ATOMIC_ACQUIRE) != NULL;
 }
 
 struct stack *host_stack(void)
@@ -277,6 +277,7 @@ static int host_try(struct host_page *page)
 {
 	const struct config_loaded *loaded = config_get();
 	struct host_local local = host_local;
+	struct host *host;
 	char why[CONFIG_WHY_MAX + 32] = "ustack: ";
 	size_t at = strlen(why);
 	int ret = loaded->error;
@@ -294,7 +295,10 @@ static int host_try(struct host_page *page)
 		page->alive = 1;
 		slot_thread_init();
 		pthread_atfork(host_fork_prepare, host_fork_parent, host_fork_child);
+		host = local.host;
+		local.host = NULL;
 		host_local = local; /* nobody looks at the rest before `host` is set */
+		__atomic_store_n(&host_local.host, host, __ATOMIC_RELEASE);
 		return 0;
 	}
 	page->failed_ns = host_now();

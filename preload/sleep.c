@@ -147,6 +147,11 @@ static int sleep_driving(struct sleep *w, struct host *host)
 	u64 next, until;
 	int ret;
 
+	if (__atomic_load_n(&host->down, __ATOMIC_RELAXED)) {
+		role_leave(host, w->role); /* a device that is gone is always readable */
+		w->role = 0;
+		return 0;
+	}
 	if (sleep_look_first(w, host))
 		return 0;
 	sleep_prepare(w, true);
