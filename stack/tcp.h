@@ -53,8 +53,9 @@ enum tcp_flag {
 	TCPF_PUSH_ALL = 1 << 24, /* send what waits whatever Nagle says */
 	TCPF_ACK_SOON =
 		1 << 25, /* a small segment is waiting to be read (Linux's ICSK_ACK_PUSHED) */
-	TCPF_FIN_SEEN = 1 << 26,  /* the peer's FIN has come, in order or not */
-	TCPF_RTO_SPENT = 1 << 27, /* ssthresh was already lowered for this flight's timeouts */
+	TCPF_PATH_SHRUNK = 1 << 28, /* a segment was too large for the path */
+	TCPF_FIN_SEEN = 1 << 26,    /* the peer's FIN has come, in order or not */
+	TCPF_RTO_SPENT = 1 << 27,   /* ssthresh was already lowered for this flight's timeouts */
 };
 
 enum tcp_recovery { TCP_OPEN, TCP_RECOVERY, TCP_LOSS };

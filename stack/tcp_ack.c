@@ -47,13 +47,15 @@ static u64 tcp_ack_rtt(struct stack *s, struct tcp *t, const struct tcp_segment 
 
 /* The way to the peer works: its next hop need not be asked (RFC 1122 2.3.2.1), at most once a
  * second. */
-static void tcp_ack_confirm(struct stack *s, const struct sock *sk, struct tcp *t)
+static void tcp_ack_confirm(struct stack *s, struct sock *sk, struct tcp *t)
 {
 	struct path path;
 
 	t->confirmed_ns = s->now_ns;
-	if (ip_route(s, &sk->conn.remote.addr, sk->conn.ifindex, &path) == 0 && !path.local)
-		neigh_confirm(s, &path.next_hop);
+	if (ip_route(s, &sk->conn.remote.addr, sk->conn.ifindex, &path) < 0 || path.local)
+		return;
+	neigh_confirm(s, &path.next_hop);
+	tcp_mss_update(s, sk, t); /* what was learnt of the path may have expired */
 }
 
 static void tcp_ack_advance(struct stack *s, struct sock *sk, struct tcp *t, u32 ack)

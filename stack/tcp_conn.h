@@ -23,6 +23,7 @@ enum { TH_FIN = 1, TH_SYN = 2, TH_RST = 4, TH_PSH = 8, TH_ACK = 16, TH_URG = 32 
 	88u /* a peer's smaller announcement is taken for this: no flood of tiny segments          \
 	       (CVE-2019-11479) */
 #define TCP_MSS_DEFAULT	 536u /* RFC 9293 3.7.1 (MUST-15) */
+#define TCP_MSS_DEFAULT6 1220u
 #define TCP_DELACK_NS	 (40 * NS_PER_MS)
 #define TCP_TIMEWAIT_NS	 (60 * NS_PER_S)	 /* 2 MSL, as Linux */
 #define TCP_PAWS_NS	 (24 * 86400 * NS_PER_S) /* RFC 7323 5.5 */
@@ -36,6 +37,7 @@ struct tcp_segment {
 	struct pkt *p;
 	u32 seq, ack;
 	u32 len;    /* payload bytes */
+	u32 count;  /* segments on the wire that it stands for */
 	u16 window; /* not scaled */
 	u16 urgent;
 	u8 flags;      /* TH_* */
@@ -51,6 +53,12 @@ static inline u32 tcp_segment_end(const struct tcp_segment *seg)
 	return seg->seq + seg->len + (seg->flags & TH_SYN ? 1 : 0) + (seg->flags & TH_FIN ? 1 : 0);
 }
 
+/* How many segments of gso_size bytes a payload makes on the wire. */
+static inline u32 tcp_segment_count(u32 len, u32 gso_size)
+{
+	return gso_size && len ? (len + gso_size - 1) / gso_size : 1;
+}
+
 /* A header to send. */
 struct tcp_header {
 	const struct endpoint *local, *remote;
@@ -60,6 +68,17 @@ struct tcp_header {
 	u8 flags;
 	struct tcp_options opt;
 };
+
+/* IP and TCP headers without options. */
+static inline u32 tcp_headers_len(const struct addr *remote)
+{
+	return (remote->family == FAMILY_INET6 ? 40u : 20u) + TCP_HEADER_LEN;
+}
+
+static inline u16 tcp_default_mss(const struct addr *remote)
+{
+	return remote->family == FAMILY_INET6 ? TCP_MSS_DEFAULT6 : TCP_MSS_DEFAULT;
+}
 
 static inline struct tcp *tcp_of(struct stack *s, const struct sock *sk)
 {

@@ -69,6 +69,8 @@ static bool tcp_parse(struct stack *s, struct pkt *p, struct tcp_segment *seg)
 	seg->header_len = (u8)header_len;
 	seg->len = pkt_len(p);
 	p->seq = seg->seq;
+	seg->count = tcp_segment_count(seg->len, p->offload.gso_type ? p->offload.gso_size : 0);
+	counter_add(s, counter_tcp_in, seg->count);
 	return true;
 }
 
@@ -99,6 +101,7 @@ static void tcp_input_unconnected(struct stack *s, struct tcp_segment *seg)
 
 	if (sk && tcp_unwanted(s, sk, seg))
 		return;
+	s->touched[2] = r;
 	if (sk && sk->state == SOCK_LISTENING) {
 		tcp_listen_input(s, sk, seg);
 		return;
@@ -114,6 +117,7 @@ static void tcp_dispatch(struct stack *s, struct tcp_segment *seg)
 	struct sock *sk;
 	struct tcp *t;
 
+	s->touched[1] = r;
 	switch (ref_kind(r)) {
 	case SLAB_SOCK:
 		sk = sock_get(s, r);
@@ -144,11 +148,11 @@ void tcp_input(struct stack *s, ref pkt)
 	struct tcp_segment seg = {.pkt = pkt};
 	struct pkt *p = pkt_get(s, pkt);
 
-	counter_inc(s, counter_tcp_in);
 	if (p && tcp_parse(s, p, &seg)) {
 		tcp_trace_in(s, &seg);
 		tcp_dispatch(s, &seg);
 	}
+	s->touched[1] = s->touched[2] = 0;
 	if (seg.pkt)
 		pkt_release(s, seg.pkt);
 }

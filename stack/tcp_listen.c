@@ -151,8 +151,8 @@ static void tcp_request_new(
 	req->ts_recent = o->tsval;
 	req->snd_wnd = seg->window;
 	req->flags = tcp_request_options(s, o);
-	req->peer_mss =
-		o->flags & TCP_OPT_MSS ? MAX(o->mss, (u16)TCP_MSS_MIN) : (u16)TCP_MSS_DEFAULT;
+	req->peer_mss = o->flags & TCP_OPT_MSS ? MAX(o->mss, (u16)TCP_MSS_MIN)
+					       : tcp_default_mss(&req->conn.remote.addr);
 	req->adv_mss = tcp_adv_mss(s, listener, t, &req->conn.remote.addr);
 	req->snd_wscale = req->flags & TCP_OPT_WSCALE ? o->wscale : 0;
 	tcp_window_init(s, listener, req->adv_mss, &req->rcv_wnd, &req->rcv_wscale);
@@ -240,25 +240,28 @@ static void tcp_child_inherit(struct tcp *t, const struct tcp *from)
 static void tcp_request_complete(
 	struct stack *s, struct tcp_request *req, struct sock *listener, struct tcp_segment *seg)
 {
-	struct tcp_request saved = *req;
 	struct sock *sk;
 	struct tcp *t;
 	ref child;
 
-	tcp_request_free(s, req); /* its place in the table is the connection's */
-	child = sock_spawn(s, listener, &saved.conn.local, &saved.conn.remote);
+	conn_remove(s, &req->conn); /* its place in the table is the connection's */
+	child = sock_spawn(s, listener, &req->conn.local, &req->conn.remote);
 	sk = sock_get(s, child);
 	t = sk ? tcp_of(s, sk) : NULL;
-	if (!t) {
+	if (!t) { /* no memory: the peer's next segment tries again */
 		counter_inc(s, counter_tcp_accept_overflow);
+		conn_insert(s, &req->conn);
 		return;
 	}
+	s->touched[3] = child;
 	tcp_child_inherit(t, tcp_of(s, listener));
-	tcp_child_init(s, sk, t, &saved);
+	tcp_child_init(s, sk, t, req);
+	tcp_request_free(s, req);
 	tcp_segment_arrives(s, sk, t, seg);
 	sk = sock_get(s, child);
 	if (sk && t->state == TCP_SYN_RECEIVED) /* the segment did not complete it after all */
 		tcp_done(s, sk, t, 0);
+	s->touched[3] = 0;
 }
 
 /* The ACK field names our SYN: RFC 9293 3.10.7.4 fifth step, SYN-RECEIVED. */

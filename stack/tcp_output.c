@@ -12,6 +12,7 @@
 
 #include "stack/tcp_queue.h"
 
+#define HEADERS_MAX   (40u + TCP_HEADER_LEN + TCP_OPTIONS_MAX)
 #define TX_RING_SPARE 64u /* frames that are kept free for ACKs and others */
 
 void tcp_ack_later(struct stack *s, struct tcp *t)
@@ -31,13 +32,13 @@ u16 tcp_adv_mss(
 	struct stack *s, const struct sock *sk, const struct tcp *t, const struct addr *remote)
 {
 	struct path path;
-	u32 mss = TCP_MSS_DEFAULT;
+	u32 mss = tcp_default_mss(remote);
 
 	/* The interface's MTU, not the path's: what we can receive (MUST-67). */
 	if (tcp_path(s, sk, remote, &path)) {
 		const struct netif *n = netif_get(s, path.ifindex);
 
-		mss = (n ? n->mtu : path.mtu) - 40u;
+		mss = (n ? n->mtu : path.mtu) - tcp_headers_len(remote);
 	}
 	if (t && t->user_mss)
 		mss = MIN(mss, t->user_mss);
@@ -49,7 +50,9 @@ static u16 tcp_path_gso(struct stack *s, const struct sock *sk, const struct pat
 {
 	const struct netif *n = netif_get(s, path->ifindex);
 
-	if (path->local || !n || !(n->features & DEVICE_TSO4) || sk->ip_options_len)
+	u32 feature = sk->conn.remote.addr.family == FAMILY_INET6 ? DEVICE_TSO6 : DEVICE_TSO4;
+
+	if (path->local || !n || !(n->features & feature) || sk->ip_options_len)
 		return 0;
 	return (u16)MIN(n->gso_max, 65535u);
 }
@@ -59,12 +62,12 @@ static u16 tcp_path_gso(struct stack *s, const struct sock *sk, const struct pat
 void tcp_mss_update(struct stack *s, struct sock *sk, struct tcp *t)
 {
 	struct path path;
-	u32 mss = t->peer_mss ? t->peer_mss : TCP_MSS_DEFAULT, fits;
+	const struct addr *remote = &sk->conn.remote.addr;
+	u32 mss = t->peer_mss ? t->peer_mss : tcp_default_mss(remote);
+	u32 headers = tcp_headers_len(remote) + sk->ip_options_len;
 
 	if (tcp_path(s, sk, &sk->conn.remote.addr, &path)) {
-		fits = path.mtu > 40u + sk->ip_options_len ? path.mtu - 40u - sk->ip_options_len
-							   : TCP_MSS_MIN;
-		mss = MIN(mss, fits);
+		mss = MIN(mss, path.mtu > headers ? path.mtu - headers : TCP_MSS_MIN);
 		t->gso_max = tcp_path_gso(s, sk, &path);
 	}
 	if (t->user_mss)
@@ -125,7 +128,7 @@ static int tcp_send_frame(
 	};
 
 	memcpy(ip.options, sk->ip_options, sk->ip_options_len);
-	t->totals.segs_out++;
+	t->totals.segs_out += tcp_segment_count(frame_get(s, frame)->len, tcp_full_segment(t));
 	return tcp_send_header(s, frame, h, &ip, (u16)tcp_full_segment(t));
 }
 
@@ -258,13 +261,12 @@ static bool tcp_send_data(
 						    room for it */
 		tcp_acked_now(t);
 	t->sent_ns = s->now_ns;
-	t->totals.data_segs_out++;
+	t->totals.data_segs_out += tcp_segment_count(*sent, tcp_full_segment(t));
 	t->totals.bytes_sent += *sent;
 	if (!t->stalled_ns)
 		t->stalled_ns = MAX(s->now_ns, 1);
 	if (tcp_send_frame(s, sk, t, frame, &h) == -EMSGSIZE)
-		tcp_mss_update(
-			s, sk, t); /* the path has become smaller: the timer sends it again */
+		t->flags |= TCPF_PATH_SHRUNK;
 	*sent += fin ? 1 : 0;
 	return true;
 }
@@ -272,8 +274,8 @@ static bool tcp_send_data(
 /* Largest payload of one segment now: a super-frame when the device segments. */
 static u32 tcp_segment_limit(const struct tcp *t)
 {
-	u32 mss = tcp_full_segment(t),
-	    most = t->gso_max > 40u + TCP_OPTIONS_MAX ? t->gso_max - 40u - TCP_OPTIONS_MAX : 0;
+	u32 mss = tcp_full_segment(t), headers = HEADERS_MAX;
+	u32 most = t->gso_max > headers ? t->gso_max - headers : 0;
 
 	return most > mss ? most - most % mss : mss;
 }
@@ -471,6 +473,13 @@ void tcp_output(struct stack *s, struct sock *sk, struct tcp *t)
 {
 	if (tcp_can_send(t) && (!tcp_all_sent(t) || t->recovery != TCP_OPEN))
 		tcp_output_data(s, sk, t);
+	if (t->flags &
+		TCPF_PATH_SHRUNK) { /* another connection learnt of a smaller path: again, once */
+		tcp_mss_update(s, sk, t);
+		tcp_recovery_resend(t);
+		tcp_output_data(s, sk, t);
+		t->flags &= ~(u32)TCPF_PATH_SHRUNK;
+	}
 	if (t->flags & TCPF_ACK_NOW)
 		tcp_send_ack(s, sk, t);
 	tcp_timer_rto(s, sk, t);

@@ -44,7 +44,8 @@ static void tcp_take_syn(
 		t->ts_recent = o->tsval;
 		t->ts_recent_ns = s->now_ns;
 	}
-	t->peer_mss = o->flags & TCP_OPT_MSS ? MAX(o->mss, (u16)TCP_MSS_MIN) : (u16)TCP_MSS_DEFAULT;
+	t->peer_mss = o->flags & TCP_OPT_MSS ? MAX(o->mss, (u16)TCP_MSS_MIN)
+					     : tcp_default_mss(&sk->conn.remote.addr);
 	t->rcv_nxt = seg->seq + 1;
 	t->rcv_acked = t->rcv_nxt;
 	t->copied_seq = t->rcv_nxt;
@@ -401,9 +402,9 @@ static bool tcp_text(struct stack *s, struct sock *sk, struct tcp *t, struct tcp
 
 void tcp_segment_arrives(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_segment *seg)
 {
-	t->totals.segs_in++;
+	t->totals.segs_in += seg->count;
 	if (seg->len)
-		t->totals.data_segs_in++;
+		t->totals.data_segs_in += seg->count;
 	if (t->state == TCP_SYN_SENT) {
 		if (!tcp_in_syn_sent(s, sk, t, seg))
 			return;

@@ -193,6 +193,7 @@ static void tcp_expire_delack(struct stack *s, struct sock *sk, struct tcp *t)
 	if (!(t->flags & TCPF_ACK_DELAYED))
 		return;
 	counter_inc(s, counter_tcp_delayed_ack);
+	t->flags &= ~(u32)TCPF_PINGPONG; /* no answer came in time */
 	tcp_send_ack(s, sk, t);
 }
 
@@ -233,6 +234,7 @@ void tcp_timer(struct stack *s, ref owner)
 	struct tcp_timewait *tw;
 	struct sock *sk;
 
+	s->touched[1] = owner;
 	switch (ref_kind(owner)) {
 	case SLAB_SOCK:
 		sk = sock_get(s, owner);
@@ -252,4 +254,5 @@ void tcp_timer(struct stack *s, ref owner)
 	default:
 		break;
 	}
+	s->touched[1] = 0;
 }

@@ -44,12 +44,13 @@ int tcp_send_header(struct stack *s, ref frame, const struct tcp_header *h, cons
 	f->l4 = (u16)f->len;
 	f->offload = (struct offload){.flags = OFFLOAD_NEEDS_CSUM, .csum_offset = 16};
 	if (gso_size && f->len - header_len > gso_size) {
-		f->offload.gso_type = OFFLOAD_GSO_TCP4;
+		f->offload.gso_type =
+			ip->dst.family == FAMILY_INET6 ? OFFLOAD_GSO_TCP6 : OFFLOAD_GSO_TCP4;
 		f->offload.gso_size = gso_size;
 		f->offload.header_len = (u16)header_len;
 	}
 	tcp_trace_out(s, h, f->len - header_len);
-	counter_inc(s, counter_tcp_out);
+	counter_add(s, counter_tcp_out, tcp_segment_count(f->len - header_len, gso_size));
 	if (h->flags & TH_RST)
 		counter_inc(s, counter_tcp_out_rst);
 	return ip_send(s, frame, ip);
