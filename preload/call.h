@@ -46,7 +46,11 @@ struct call {
 	struct plan spare;
 };
 
-/* Brackets a call; between them handlers are put off (guard.h). */
+/*
+ * Brackets a call; between them handlers are put off (guard.h). A cancellation that is pending acts
+ * before the first (the caller's pthread_testcancel) and after a call that failed, so that nothing
+ * that was received or accepted is lost.
+ */
 void call_begin(struct call *c, int fd, ref sk);
 
 /*

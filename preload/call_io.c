@@ -11,6 +11,7 @@
 #include "preload/call.h"
 
 #include <linux/sockios.h>
+#include <pthread.h>
 
 #include "preload/raw.h"
 
@@ -141,6 +142,7 @@ s64 call_send(int fd, ref sk, struct call_data *d)
 	struct call c;
 	s64 ret;
 
+	pthread_testcancel();
 	do {
 		call_begin(&c, fd, sk);
 		ret = send_once(&c, d);
@@ -306,6 +308,7 @@ s64 call_recv(int fd, ref sk, struct call_data *d)
 	struct call c;
 	s64 ret;
 
+	pthread_testcancel();
 	do {
 		call_begin(&c, fd, sk);
 		ret = recv_once(&c, d);

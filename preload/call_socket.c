@@ -14,6 +14,7 @@
 
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <pthread.h>
 
 #include "preload/config.h"
 #include "preload/guard_signal.h"
@@ -303,6 +304,7 @@ s64 call_connect(int fd, ref sk, const struct sockaddr *addr, socklen_t len)
 	}
 	if (!call_checked(fd, sk))
 		return CALL_NOT_OURS;
+	pthread_testcancel();
 	do {
 		call_begin(&c, fd, sk);
 		ret = connect_once(&c, &remote);
@@ -423,6 +425,7 @@ s64 call_accept(int fd, ref sk, struct sockaddr *addr, socklen_t *len, int flags
 
 	if (flags & ~TYPE_FLAGS)
 		return -EINVAL;
+	pthread_testcancel();
 	do {
 		call_begin(&c, fd, sk);
 		ret = accept_once(&c, &a, flags);

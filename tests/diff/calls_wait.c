@@ -420,6 +420,95 @@ static void threads(void)
 	SHOW(while_waiting('c', fd, wait_poll));
 }
 
+/* --- cancellation --- */
+
+static volatile int cleaned;
+
+static void clean(void *arg)
+{
+	(void)arg;
+	cleaned++;
+}
+
+struct victim {
+	int fd;
+	long (*wait)(int fd);
+	int nap_ms;
+};
+
+static void *be_cancelled(void *arg)
+{
+	struct victim *v = arg;
+	long ret;
+
+	pthread_cleanup_push(clean, NULL);
+	for (double until = now_s() + v->nap_ms * 1e-3; v->nap_ms && now_s() < until;)
+		; /* no cancellation point: the request waits for the call */
+	ret = v->wait(v->fd);
+	pthread_cleanup_pop(0);
+	return (void *)ret;
+}
+
+static void cancelled(const char *name, int fd, long (*wait)(int fd), int nap)
+{
+	struct victim v = {.fd = fd, .wait = wait, .nap_ms = nap};
+	pthread_t thread;
+	void *ret;
+
+	cleaned = 0;
+	pthread_create(&thread, NULL, be_cancelled, &v);
+	nap_ms(100);
+	pthread_cancel(thread);
+	pthread_join(thread, &ret);
+	printf("cancelled in %s: %d, cleaned %d\n", name, ret == PTHREAD_CANCELED, cleaned);
+}
+
+static long wait_send(int fd)
+{
+	static char big[8 << 20];
+	long ret = 1;
+
+	while (ret > 0)
+		ret = send(fd, big, sizeof(big), 0);
+	return ret;
+}
+
+static long wait_connect(int fd)
+{
+	struct sockaddr_in nobody = server;
+
+	nobody.sin_addr.s_addr = (server.sin_addr.s_addr & htonl(0xffffff00)) | htonl(78);
+	return connect(fd, (struct sockaddr *)&nobody, sizeof(nobody));
+}
+
+static void cancellation(void)
+{
+	in_port_t port;
+	char buf[8];
+	int fd = tcp_to('e'), other;
+
+	cancelled("recv", fd, wait_recv, 0);
+	cancelled("poll", fd, wait_poll, 0);
+	SHOW(send(fd, "abc", 3, 0));
+	SHOW(recv(fd, buf, 3, MSG_WAITALL));
+	SHOW(send(fd, "abc", 3, 0));
+	cancelled("recv with data", fd, wait_recv, 300);
+	SHOW(recv(fd, buf, 3, MSG_WAITALL));
+	close(fd);
+	fd = listener(&port);
+	cancelled("accept", fd, wait_accept, 0);
+	other = call_back(port);
+	SHOW(wait_accept(fd));
+	close(other);
+	close(fd);
+	fd = tcp_to('h');
+	cancelled("send", fd, wait_send, 0);
+	close(fd);
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	cancelled("connect", fd, wait_connect, 0);
+	close(fd);
+}
+
 /* The peer's end comes when the blocked call has returned, not when the number is closed. */
 static void held(void)
 {
@@ -444,6 +533,7 @@ int main(int argc, char **argv)
 	full();
 	wait_all();
 	threads();
+	cancellation();
 	held();
 	return 0;
 }
