@@ -280,7 +280,7 @@ u32 join_fork(struct host_local *local)
 {
 	struct join_request request = {.layout = host_layout(), .op = JOIN_FORK};
 	struct stack *s;
-	int pair[2];
+	int pair[2] = {-1, -1};
 
 	s = host_enter();
 	request.member = member_copy(s, local->member);

@@ -110,7 +110,7 @@ static void keeper_descriptors(int fd)
 static void keeper_limits(void)
 {
 	static const int kinds[] = {RLIMIT_FSIZE, RLIMIT_AS, RLIMIT_CPU, RLIMIT_DATA};
-	struct rlimit files = {65536, 65536}, none = {RLIM_INFINITY, RLIM_INFINITY}, limit;
+	struct rlimit files = {65536, 65536}, none = {RLIM_INFINITY, RLIM_INFINITY}, limit = {0, 0};
 
 	for (u32 i = 0; i < ARRAY_LEN(kinds); i++) {
 		if (raw_syscall4(SYS_prlimit64, 0, kinds[i], (long)&none, 0) == 0 ||
@@ -202,7 +202,8 @@ int keeper_start(const struct config *config, bool in_place)
 	struct keeper_program program;
 	struct timeval patience = {.tv_sec = 10};
 	u64 all = ~0ull, before;
-	int pair[2], ret = raw_socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair);
+	int pair[2] = {-1, -1},
+	    ret = raw_socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair);
 	long child;
 
 	if (ret < 0)
@@ -526,7 +527,7 @@ static bool keeper_done(void)
 static void keeper_control(bool readable, bool rung)
 {
 	struct host *host = host_local.host;
-	struct epoll_event event[16];
+	struct epoll_event event[16] = {{0}};
 	long n = 0;
 
 	if (rung) {
