@@ -94,6 +94,7 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 		t->flags & TCPF_CWND_LIMITED || (t->cwnd < t->ssthresh && 2 * pipe > t->cwnd);
 
 	t->probes = 0;
+	sk->soft_error = 0; /* the path works, whatever a router said */
 	if (acked) {
 		ack.rtt_ns = tcp_ack_rtt(s, t, seg);
 		tcp_ack_advance(s, sk, t, seg->ack);

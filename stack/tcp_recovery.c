@@ -157,7 +157,8 @@ static void tcp_recovery_enter(struct stack *s, struct tcp *t)
 {
 	counter_inc(
 		s, t->flags & TCPF_SACK ? counter_tcp_sack_recovery : counter_tcp_reno_recovery);
-	t->ssthresh = tcp_cc_of(t)->ssthresh(t, tcp_flight(t));
+	/* Not what limited transmit sent beyond the window (RFC 5681 3.2 step 2). */
+	t->ssthresh = tcp_cc_of(t)->ssthresh(t, MIN(tcp_flight(t), t->cwnd));
 	t->cwnd = t->ssthresh;
 	t->recovery = TCP_RECOVERY;
 	t->recover = t->snd_nxt;
