@@ -146,27 +146,18 @@ void host_leave(void)
 }
 
 /*
- * The owner of the lock died inside. The engine names the objects that an operation is changing:
- * such a socket is failed, and reset when it is closed. Links are references that are checked
- * wherever they are followed, so what else was half done shows as an end of a list. Whom the dead
- * one wanted to wake is woken.
+ * The owner of the lock died inside: the engine makes anew what follows from its objects, and
+ * resets what was cut in the middle (stack/repair.c). Whom the dead one wanted to wake is woken.
  */
 void host_repair(struct stack *s)
 {
 	struct host *host = host_local.host;
 
 	host->stats.owners_died++;
-	s->looping = false;
-	for (u32 i = 0; i < STACK_TOUCHED; i++) {
-		struct sock *sk = sock_get(s, s->touched[i]);
-
-		s->touched[i] = 0;
-		if (!sk || sk->state == SOCK_LISTENING)
-			continue;
-		sk->options |= OPT_LINGER;
-		sk->linger_s = 0;
-		sock_fail(s, sk, ECONNRESET);
-	}
+	stack_repair_begin(s);
+	for (u32 i = 0; i < host->slots; i++)
+		stack_repair_plan(s, &slot_at(i)->plan);
+	stack_repair_end(s);
 	LOG(s, LOG_HOST, LOG_WARN, "a thread died inside the lock");
 	bell_sweep(host);
 }

@@ -74,3 +74,20 @@ ref conn_lookup(
 	}
 	return 0;
 }
+
+void conn_rebuild(struct stack *s)
+{
+	static const enum slab_kind kinds[] = {SLAB_SOCK, SLAB_TCP_REQUEST, SLAB_TCP_TIMEWAIT};
+
+	hash_clear(s, &s->conns);
+	for (u32 k = 0; k < ARRAY_LEN(kinds); k++) {
+		for (u32 i = 0; i < slab_touched(s, kinds[k]); i++) {
+			struct conn *c = slab_at(s, kinds[k], i);
+			const struct sock *sk = (const struct sock *)(const void *)c;
+
+			if (!c || (kinds[k] == SLAB_SOCK && !(sk->flags & SOCK_HASHED)))
+				continue;
+			hash_insert(s, &s->conns, conn_hash(s, c->proto, &c->local, &c->remote), c->slab.self);
+		}
+	}
+}

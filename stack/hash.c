@@ -44,6 +44,13 @@ bool hash_init(struct stack *s, struct hash *h, u32 link_offset)
 	return span != 0;
 }
 
+void hash_clear(struct stack *s, struct hash *h)
+{
+	for (u32 i = 0; i < h->buckets; i++)
+		*hash_bucket(s, h, i) = 0;
+	h->entries = 0;
+}
+
 /* Adds one bucket, and moves to it what belongs there from the one that it is split from. */
 static void hash_split(struct stack *s, struct hash *h)
 {

@@ -25,6 +25,7 @@ struct hash {
 
 /* False when the region has no span left for the first buckets. */
 bool hash_init(struct stack *s, struct hash *h, u32 link_offset);
+void hash_clear(struct stack *s, struct hash *h); /* forgets all objects, without looking at them */
 void hash_insert(struct stack *s, struct hash *h, u32 hash, ref object);
 void hash_remove(struct stack *s, struct hash *h, ref object); /* no effect when it is not in the table */
 

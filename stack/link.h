@@ -28,6 +28,7 @@ int neigh_output(struct stack *s, ref frame, const struct addr *next_hop, u32 if
 /* A transport protocol heard from the neighbour: reachability is confirmed (RFC 4861 7.3.1, RFC 1122 2.3.2.1). */
 void neigh_confirm(struct stack *s, const struct addr *next_hop);
 void neigh_expired(struct stack *s, ref neigh);
+void neigh_rebuild(struct stack *s); /* for repair.c: table, lists and timers anew, out of the entries */
 
 void arp_input(struct stack *s, ref pkt);
 void arp_announce(struct stack *s);
@@ -35,5 +36,6 @@ void arp_start(struct stack *s, u32 ifindex, bool probe); /* probes (if asked) a
 void arp_task(struct stack *s, ref task); /* the next probe or announcement of an address */
 void ip4_input(struct stack *s, ref pkt);
 void reasm_expired(struct stack *s, ref reasm);
+void reasm_rebuild(struct stack *s); /* for repair.c */
 
 #endif

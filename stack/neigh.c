@@ -281,6 +281,34 @@ void neigh_expired(struct stack *s, ref neigh)
 	}
 }
 
+void neigh_rebuild(struct stack *s)
+{
+	hash_clear(s, &s->neighs);
+	s->neigh_kept = s->neigh_spare = (struct neigh_list){0};
+	s->last_neigh = 0;
+	for (u32 i = 0; i < slab_touched(s, SLAB_NEIGH); i++) {
+		struct neigh *n = slab_at(s, SLAB_NEIGH, i);
+
+		if (!n)
+			continue;
+		if (n->addr.family == FAMILY_NONE || !netif_get(s, n->ifindex)) {
+			wheel_cancel(s, n->slab.self);
+			slab_discard(s, n->slab.self);
+			continue;
+		}
+		list_add(s, n, n->kept);
+		hash_insert(s, &s->neighs, neigh_hash(s, &n->addr, n->ifindex), n->slab.self);
+		if (n->queue_head && n->state != NEIGH_INCOMPLETE) {
+			/* Its queue was being sent: ask again. */
+			n->state = NEIGH_INCOMPLETE;
+			n->probes = 0;
+			wheel_cancel(s, n->slab.self);
+		}
+		if (n->state != NEIGH_STALE && !wheel_armed(s, n->slab.self))
+			wheel_arm(s, n->slab.self, s->now_ns + ASK_INTERVAL_NS);
+	}
+}
+
 bool neigh_heard(struct stack *s, const struct addr *addr, u32 ifindex, const u8 mac[6], bool solicited)
 {
 	struct neigh *n = neigh_find(s, addr, ifindex);

@@ -319,3 +319,53 @@ ref reasm_input(struct stack *s, ref pkt, u32 offset, bool more, u16 id, u8 prot
 	}
 	return reasm_add(s, d, pkt, more) ? reasm_complete(s, d) : 0;
 }
+
+/* What a chain of fragments amounts to; false when it is out of order or overlaps. */
+static bool reasm_recount(struct stack *s, struct reasm *d)
+{
+	u32 end = 0, bound = FRAGMENTS_MAX;
+
+	d->fragments = d->received = d->charged = 0;
+	d->tail = 0;
+	for (ref r = d->head; r && bound--;) {
+		struct pkt *p = pkt_get(s, r);
+
+		if (!p || p->seq < end)
+			return false;
+		end = p->seq + pkt_len(p);
+		d->fragments++;
+		d->received += pkt_len(p);
+		d->charged += pkt_truesize(p);
+		d->tail = r;
+		r = p->next;
+	}
+	return !d->total || end <= d->total;
+}
+
+void reasm_rebuild(struct stack *s)
+{
+	hash_clear(s, &s->reasms);
+	s->reasm_oldest = s->reasm_newest = 0;
+	s->reasm_bytes = 0;
+	for (u32 i = 0; i < slab_touched(s, SLAB_REASM); i++) {
+		struct reasm *d = slab_at(s, SLAB_REASM, i), *newest = reasm_get(s, s->reasm_newest);
+		struct reasm_key key;
+		bool whole;
+
+		if (!d)
+			continue;
+		whole = reasm_recount(s, d);
+		s->reasm_bytes += d->charged;
+		if (!whole)
+			reasm_purge(s, d);
+		d->discard |= !whole || (d->total && d->received == d->total);
+		key = (struct reasm_key){d->src, d->dst, d->id, d->proto};
+		d->newer = 0;
+		d->older = s->reasm_newest;
+		*(newest ? &newest->newer : &s->reasm_oldest) = d->slab.self;
+		s->reasm_newest = d->slab.self;
+		hash_insert(s, &s->reasms, reasm_hash(s, &key), d->slab.self);
+		if (!wheel_armed(s, d->slab.self))
+			wheel_arm(s, d->slab.self, s->now_ns + s->tunables.ipfrag_time_s * NS_PER_S);
+	}
+}

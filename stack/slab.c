@@ -100,3 +100,31 @@ u32 slab_in_use(const struct stack *s, enum slab_kind kind)
 {
 	return slab_of(s, kind)->in_use;
 }
+
+void slab_discard(struct stack *s, ref r)
+{
+	struct slab_head *head = slab_any(s, r);
+
+	if (head)
+		head->self = 0;
+}
+
+void slab_rebuild(struct stack *s)
+{
+	for (u32 kind = 0; kind < SLAB_KINDS; kind++) {
+		struct slab *slab = &s->slab[kind];
+
+		slab->in_use = 0;
+		slab->first_free = 0;
+		for (u32 i = 0; i < slab->touched; i++) {
+			struct slab_head *head = slab_address(s, slab, i);
+
+			if (head->self) {
+				slab->in_use++;
+				continue;
+			}
+			head->next_free = slab->first_free;
+			slab->first_free = i + 1;
+		}
+	}
+}

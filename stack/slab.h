@@ -127,4 +127,8 @@ void *slab_at(struct stack *s, enum slab_kind kind, u32 i);
 u32 slab_touched(const struct stack *s, enum slab_kind kind);
 u32 slab_in_use(const struct stack *s, enum slab_kind kind);
 
+/* For repair.c: takes an object's name off without touching the free list, and makes all free lists and counts anew. */
+void slab_discard(struct stack *s, ref r);
+void slab_rebuild(struct stack *s);
+
 #endif

@@ -344,3 +344,35 @@ ref sock_lookup(struct stack *s, u8 proto, const struct endpoint *local,
 		return spread(s, p, local, remote, ifindex, best, members);
 	return found->slab.self;
 }
+
+void port_rebuild(struct stack *s)
+{
+	static const enum slab_kind kinds[] = {SLAB_SOCK, SLAB_TCP_REQUEST, SLAB_TCP_TIMEWAIT};
+
+	hash_clear(s, &s->ports);
+	for (u32 i = 0; i < slab_touched(s, SLAB_PORT); i++) {
+		struct port *p = slab_at(s, SLAB_PORT, i);
+
+		if (p)
+			p->open = p->connected = 0;
+	}
+	for (u32 k = 0; k < ARRAY_LEN(kinds); k++) {
+		for (u32 i = 0; i < slab_touched(s, kinds[k]); i++) {
+			struct conn *c = slab_at(s, kinds[k], i);
+			struct port *p = c ? slab_get(s, SLAB_PORT, c->port) : NULL;
+
+			if (p)
+				list_add(s, p, c, c->bind & CONN_CONNECTED);
+			else if (c)
+				c->port = c->port_next = c->port_prev = 0;
+		}
+	}
+	for (u32 i = 0; i < slab_touched(s, SLAB_PORT); i++) {
+		struct port *p = slab_at(s, SLAB_PORT, i);
+
+		if (p && (p->open || p->connected))
+			hash_insert(s, &s->ports, port_hash(s, p->proto, p->number), p->slab.self);
+		else if (p)
+			slab_discard(s, p->slab.self);
+	}
+}

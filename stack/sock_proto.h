@@ -130,6 +130,10 @@ int port_listen_check(struct stack *s, struct sock *sk);
  */
 struct conn *conn_get(struct stack *s, ref r);
 
+/* For repair.c: the connection table, and the ports with their lists, anew out of their objects. */
+void conn_rebuild(struct stack *s);
+void port_rebuild(struct stack *s);
+
 /* --- helpers of the socket layer for protocols --- */
 
 /* Gives up the address and port that the program did not choose itself. */

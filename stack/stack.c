@@ -289,11 +289,13 @@ int stack_tx_pieces(struct stack *s, struct stack_piece *pieces, struct offload 
 	struct frame *f;
 	int n = 0;
 
-	if (!stack_tx_pending(s))
-		return 0;
-	f = frame_get(s, s->tx_ring[s->tx_done & (STACK_TX_RING - 1)]);
-	if (!f)
-		return 0;
+	for (;; stack_tx_done(s)) {
+		if (!stack_tx_pending(s))
+			return 0;
+		f = frame_get(s, s->tx_ring[s->tx_done & (STACK_TX_RING - 1)]);
+		if (f)
+			break; /* else it was lost in a repair */
+	}
 	*offload = f->offload;
 	pieces[n++] = (struct stack_piece){f->head + f->head_start, FRAME_HEAD_ROOM - f->head_start};
 	for (u32 i = 0; i < f->pieces; i++) {
@@ -314,8 +316,12 @@ void stack_tx_reclaim(struct stack *s)
 {
 	u32 done = __atomic_load_n(&s->tx_done, __ATOMIC_ACQUIRE);
 
-	for (; s->tx_freed != done; s->tx_freed++)
-		frame_free(s, s->tx_ring[s->tx_freed & (STACK_TX_RING - 1)]);
+	for (; s->tx_freed != done; s->tx_freed++) {
+		ref frame = s->tx_ring[s->tx_freed & (STACK_TX_RING - 1)];
+
+		if (frame) /* 0: freed in a repair */
+			frame_free(s, frame);
+	}
 	sock_tx_room(s);
 }
 

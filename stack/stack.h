@@ -183,6 +183,14 @@ void stack_tx_done(struct stack *s); /* the frame at tx_done has been written (o
 void stack_tx_reclaim(struct stack *s); /* under the lock: frees the frames that are done */
 bool stack_tx_queue(struct stack *s, ref frame); /* from eth_output; false: full, frame dropped and counted */
 
+/*
+ * After the death of a process within an entry (repair.c): begin, then every plan that a thread holds (those of the dead included;
+ * they are dropped by sock_plan_drop afterwards, as ever), then end. Connections that cannot be mended are reset.
+ */
+void stack_repair_begin(struct stack *s);
+void stack_repair_plan(struct stack *s, struct plan *plan);
+void stack_repair_end(struct stack *s);
+
 /* sock.c: takes the next changed socket off the list and its events; 0 when there is none. The socket may have become an orphan. */
 ref stack_changed(struct stack *s, u32 *events);
 

@@ -6,6 +6,8 @@
  * Level 0's slots are kept in order of deadline, equal ones in the order they were armed. An insertion looks back over
  * SORT_REACH entries at most, so that it stays O(1): beyond those, a timer can be served late by less than a tick, never early.
  */
+#include <string.h>
+
 #include "stack/neigh.h"
 #include "stack/reasm.h"
 #include "stack/stack.h"
@@ -194,4 +196,33 @@ u64 wheel_next(struct stack *s)
 		earliest = MIN(earliest, t->deadline_ns);
 	}
 	return earliest;
+}
+
+void wheel_rebuild(struct stack *s)
+{
+	struct wheel *w = &s->wheel;
+
+	memset(w->occupied, 0, sizeof(w->occupied));
+	memset(w->head, 0, sizeof(w->head));
+	memset(w->tail, 0, sizeof(w->tail));
+	for (u32 kind = 0; kind < SLAB_KINDS; kind++) {
+		for (u32 i = 0; timer_offsets[kind] && i < slab_touched(s, (enum slab_kind)kind); i++) {
+			struct slab_head *head = slab_at(s, (enum slab_kind)kind, i);
+			struct timer *t = head ? wheel_timer(s, head->self) : NULL;
+
+			if (!t)
+				continue;
+			t->slot = 0;
+			t->next = t->prev = 0;
+			if (t->deadline_ns && t->deadline_ns != NEVER)
+				wheel_link(s, head->self, t);
+		}
+	}
+}
+
+bool wheel_armed(struct stack *s, ref owner)
+{
+	struct timer *t = wheel_timer(s, owner);
+
+	return t && t->slot;
 }

@@ -34,6 +34,12 @@ void wheel_cancel(struct stack *s, ref owner);
 /* The owner of the earliest timer whose deadline is at or before now, taken off the wheel; 0 when there is none. */
 ref wheel_expired(struct stack *s, u64 now_ns);
 
+/* For repair.c: links every timer that has a deadline anew. */
+void wheel_rebuild(struct stack *s);
+
+/* True when the owner's timer is on the wheel. */
+bool wheel_armed(struct stack *s, ref owner);
+
 /* When wheel_expired can next give something: never later than the earliest deadline; NEVER when the wheel is empty. */
 u64 wheel_next(struct stack *s);
 
