@@ -8,6 +8,7 @@
 #define PRELOAD_CALL_H
 
 #include <errno.h>
+#include <stdio.h>
 #include <sys/socket.h>
 #include <sys/uio.h>
 
@@ -107,6 +108,21 @@ static inline int call_opened(int fd)
 	if (fd >= 0 && fdtable_word(fd))
 		call_forget(fd);
 	return fd;
+}
+
+/* --- streams (call_stdio.c) --- */
+
+/* A stream over our calls. */
+FILE *call_stdio_open(int fd, const char *mode);
+
+/* The number, 0 to 2, has become a stack socket or ceased to be one. */
+void call_stdio_changed(int fd);
+void call_stdio_closing(FILE *f);
+
+static inline void call_changed(int fd)
+{
+	if (fd < 3)
+		call_stdio_changed(fd);
 }
 
 /* --- program memory --- */

@@ -42,6 +42,7 @@ static u64 forget(int fd, ref *sk)
 	linger_ns = release(host_stack(), kind, *sk);
 	host_leave();
 	guard_leave(false);
+	call_changed(fd);
 	return linger_ns;
 }
 
@@ -138,6 +139,7 @@ static void follow(int from, int to)
 	linger_ns = release(s, old_kind, old);
 	host_leave();
 	guard_leave(false);
+	call_changed(to);
 	if (old_kind == FD_SOCKET)
 		linger(old, linger_ns);
 }

@@ -81,8 +81,10 @@ static s64 open_socket(int type, int flags, int protocol)
 	else
 		sock_close(s, sk);
 	host_leave();
-	if (fd >= 0)
+	if (fd >= 0) {
 		fdtable_set(fd, FD_SOCKET, sk, inode);
+		call_changed(fd);
+	}
 	return fd;
 }
 
@@ -437,6 +439,7 @@ s64 call_accept(int fd, ref sk, struct sockaddr *addr, socklen_t *len, int flags
 			raw_close(a.fd);
 		return ret;
 	}
+	call_changed(a.fd);
 	ret = addr ? call_addr_out(&a.peer, addr, len) : 0;
 	if (ret < 0) {
 		call_close(a.fd);

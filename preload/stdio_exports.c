@@ -1,13 +1,9 @@
 /*
  * Interposed: stdio and directories, where they open or close descriptors.
  *
- * The C library's streams read and write by system calls of their own, which no interposer sees. A
- * stream on a stack socket is therefore made with fopencookie over our calls, and told its number,
- * so that fileno() gives it.
+ * Streams on stack sockets are call_stdio.c's.
  */
-#include <fcntl.h>
 #include <stdlib.h>
-#include <string.h>
 #include <unistd.h>
 
 #include "preload/call_file.h"
@@ -21,62 +17,14 @@ static FILE *opened(FILE *f)
 	return f;
 }
 
-/* --- streams on stack sockets --- */
-
-static ssize_t cookie_read(void *cookie, char *buf, size_t len)
-{
-	return read((int)(intptr_t)cookie, buf, len);
-}
-
-/* As much as the stream asks, as stdio's own files do; 0 is an error here. */
-static ssize_t cookie_write(void *cookie, const char *buf, size_t len)
-{
-	size_t done = 0;
-
-	while (done < len) {
-		ssize_t n = write((int)(intptr_t)cookie, buf + done, len - done);
-
-		if (n < 0)
-			break;
-		done += (size_t)n;
-	}
-	return (ssize_t)done;
-}
-
-static int cookie_seek(void *cookie, off64_t *offset, int whence)
-{
-	(void)cookie;
-	(void)offset;
-	(void)whence;
-	errno = ESPIPE;
-	return -1;
-}
-
-static int cookie_close(void *cookie)
-{
-	return close((int)(intptr_t)cookie);
-}
-
 EXPORT FILE *fdopen(int fd, const char *mode)
 {
-	static const cookie_io_functions_t functions = {
-		.read = cookie_read,
-		.write = cookie_write,
-		.seek = cookie_seek,
-		.close = cookie_close,
-	};
 	ref sk = fdtable_sock(fd);
-	FILE *f;
 
 	libc_need();
 	if (!sk || !call_checked(fd, sk))
 		return libc.fdopen(fd, mode);
-	f = fopencookie((void *)(intptr_t)fd, mode, functions);
-	if (f)
-		f->_fileno = fd;
-	if (f && strchr(mode, 'e'))
-		fcntl(fd, F_SETFD, FD_CLOEXEC);
-	return f;
+	return call_stdio_open(fd, mode);
 }
 
 EXPORT int fclose(FILE *f)
@@ -85,6 +33,7 @@ EXPORT int fclose(FILE *f)
 	ref sk = fdtable_sock(fd);
 
 	libc_need();
+	call_stdio_closing(f);
 	ret = libc.fclose(f);
 	/*
 	 * libc closed the number by itself when the stream was not one of those above (stdin on a

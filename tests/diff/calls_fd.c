@@ -212,6 +212,36 @@ static void streams(void)
 	SHOW(fdopen(fd, "r") == NULL);
 }
 
+/* Standard output becomes a socket and goes back; what was buffered goes with the number. */
+static void standard(void)
+{
+	int fd = tcp_to('e'), in = dup(0), out = dup(1);
+	char line[64];
+
+	fflush(stdout);
+	setvbuf(stdout, NULL, _IOFBF, 4096);
+	dup2(fd, 1);
+	printf("to the socket %d\n", 1);
+	fflush(stdout);
+	dup2(out, 1);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+	SHOW(recv(fd, line, 16, MSG_WAITALL));
+	show_text("echoed", line, 15);
+	dup2(fd, 0);
+	dprintf(fd, "one\ntwo\n");
+	SHOW(fgets(line, sizeof(line), stdin) != NULL);
+	printf("stdin: %s", line);
+	SHOW(scanf("%3s", line));
+	printf("stdin: %s\n", line);
+	dup2(in, 0);
+	SHOW(fileno(stdin));
+	SHOW(fileno(stdout));
+	SHOW(recv(fd, line, 1, MSG_DONTWAIT));
+	close(in);
+	close(out);
+	close(fd);
+}
+
 static void by_number(void)
 {
 	long fd = syscall(SYS_socket, AF_INET, SOCK_STREAM, 0);
@@ -292,6 +322,7 @@ int main(int argc, char **argv)
 	last_close();
 	send_files();
 	streams();
+	standard();
 	by_number();
 	passed();
 	children();
