@@ -254,6 +254,7 @@ int tcp_setopt(struct stack *s, struct sock *sk, int name, const void *val, u32 
 int tcp_getopt(struct stack *s, struct sock *sk, int name, void *val, u32 *len);
 int tcp_ioctl(struct stack *s, struct sock *sk, unsigned request, int *value);
 void tcp_opt_changed(struct stack *s, struct sock *sk, int level, int name);
+bool tcp_memory_tight(const struct stack *s);
 void tcp_sndbuf_grow(struct stack *s, struct sock *sk, struct tcp *t);
 u32 tcp_available(
 	const struct sock *sk, const struct tcp *t); /* in-order bytes that wait for the program */

@@ -11,7 +11,8 @@
 
 #include "stack/tcp_queue.h"
 
-#define BULK_BYTES 65536u
+#define BULK_BYTES    65536u
+#define PACKETS_SPARE 64u
 
 /* Linux's tcp_sndbuf_expand: twice the window and what it occupies. */
 void tcp_sndbuf_grow(struct stack *s, struct sock *sk, struct tcp *t)
@@ -21,6 +22,19 @@ void tcp_sndbuf_grow(struct stack *s, struct sock *sk, struct tcp *t)
 	want = MIN(want + want / 2 + BULK_BYTES, s->tunables.tcp_wmem[2]);
 	if (!(sk->options & OPT_SNDBUF_LOCKED) && want > sk->sndbuf)
 		sk->sndbuf = (u32)want;
+}
+
+/*
+ * Few packets are left to receive into: then nobody may queue more, or not even the
+ * acknowledgements that would free what is queued could come in.
+ */
+bool tcp_memory_tight(const struct stack *s)
+{
+	const struct slab *large = slab_of(s, SLAB_PKT_LARGE);
+	u64 spans = s->size / SLAB_SPAN_BYTES - s->spans_used;
+	u64 more = MIN(spans * large->per_span, large->limit - MIN(large->touched, large->limit));
+
+	return large->touched - large->in_use + more < PACKETS_SPARE;
 }
 
 static int tcp_send_check(struct stack *s, struct sock *sk, struct tcp *t)
@@ -77,6 +91,12 @@ static u32 tcp_reserve_packet(
 	ref pkt = 0;
 	u32 n;
 
+	if (tcp_memory_tight(s)) {
+		if (sk->tx_charged)
+			return 0;
+		want = MIN(want, PKT_SMALL_ROOM - PKT_HEADROOM);
+	}
+
 	for (want = MIN(want, most); !pkt && want;
 		want = want > PKT_MEDIUM_ROOM - PKT_HEADROOM  ? PKT_MEDIUM_ROOM - PKT_HEADROOM
 		       : want > PKT_SMALL_ROOM - PKT_HEADROOM ? PKT_SMALL_ROOM - PKT_HEADROOM
@@ -93,6 +113,15 @@ static u32 tcp_reserve_packet(
 		n = 0;
 	pkt_release(s, pkt); /* the plan holds it */
 	return n;
+}
+
+/* No packet is to be had: wait for an acknowledgement that gives some back, if one is to come. */
+static int tcp_send_starved(struct tcp *t)
+{
+	if (t->snd_una == t->snd_end)
+		return -ENOBUFS;
+	t->flags |= TCPF_NOSPACE;
+	return -EAGAIN;
 }
 
 s64 tcp_send_reserve(struct stack *s, struct sock *sk, struct plan *plan, u64 len)
@@ -120,7 +149,7 @@ s64 tcp_send_reserve(struct stack *s, struct sock *sk, struct plan *plan, u64 le
 	}
 	if (plan->count == 0) {
 		sock_plan_end(s, plan);
-		return -ENOBUFS;
+		return tcp_send_starved(t);
 	}
 	return plan->bytes;
 }

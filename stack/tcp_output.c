@@ -140,6 +140,7 @@ void tcp_send_ack(struct stack *s, struct sock *sk, struct tcp *t)
 	if (!frame) { /* try again later */
 		t->flags &= ~(u32)TCPF_ACK_NOW;
 		tcp_ack_later(s, t);
+		tcp_timer_update(s, sk, t);
 		return;
 	}
 	tcp_fill_header(s, sk, t, &h);

@@ -291,6 +291,10 @@ static bool tcp_no_room(struct stack *s, struct sock *sk, struct tcp *t, u32 seq
 {
 	struct tcp_ranges *r = tcp_ooo(s, t);
 
+	if (tcp_memory_tight(s) && (sk->rxq.count || seq_gt(seq, t->rcv_nxt))) {
+		counter_inc(s, counter_tcp_memory);
+		return true;
+	}
 	if (sk->rx_charged <= 2 * sk->rcvbuf)
 		return false;
 	if (seq_gt(seq, t->rcv_nxt))

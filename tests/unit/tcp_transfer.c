@@ -457,6 +457,51 @@ START_TEST(tcp_transfer_random)
 }
 END_TEST
 
+/* Memory comes and goes: nothing is lost but time. */
+static void starve(struct stack *s)
+{
+	static const enum slab_kind kinds[] = {
+		SLAB_PKT_SMALL, SLAB_PKT_MEDIUM, SLAB_PKT_LARGE, SLAB_FRAME};
+	enum slab_kind kind = kinds[dice() % ARRAY_LEN(kinds)];
+
+	if (dice() & 1)
+		s->slab[kind].limit = s->slab[kind].in_use + dice() % 3;
+	else
+		s->slab[kind].limit = 4096;
+}
+
+START_TEST(tcp_transfer_starved)
+{
+	u64 sent = 0, got = 0, until;
+	ref listener;
+	s64 n = 1;
+
+	world_new(_i & 1 ? DEVICE_CSUM | DEVICE_TSO4 : 0);
+	w.random = (u64)_i + 1;
+	w.loss_ppm = 10000;
+	listener = connect_pair();
+	until = w.now_ns + 36000 * NS_PER_S;
+	while (got < 1000000) {
+		for (int i = 0; i < 2; i++)
+			starve(w.s[i]);
+		n = send_some(w.s[0], w.sk[0], sent, MIN(20000, 1000000 - sent), 0);
+		ck_assert(n >= 0 || n == -EAGAIN || n == -ENOBUFS);
+		sent += n > 0 ? (u64)n : 0;
+		n = recv_some(w.s[1], w.sk[1], got, 100000, 0);
+		ck_assert(n > 0 || n == -EAGAIN);
+		got += n > 0 ? (u64)n : 0;
+		check();
+		step(w.now_ns + NS_PER_S);
+		ck_assert_msg(w.now_ns < until, "stalled: %llu sent, %llu received",
+			(unsigned long long)sent, (unsigned long long)got);
+	}
+	for (int i = 0; i < 2; i++)
+		for (u32 kind = SLAB_PKT_SMALL; kind <= SLAB_FRAME; kind++)
+			w.s[i]->slab[kind].limit = 4096;
+	finish(listener);
+}
+END_TEST
+
 START_TEST(tcp_transfer_loopback)
 {
 	struct endpoint to = at(0x7f000001, 80);
@@ -696,6 +741,9 @@ static Suite *suite(void)
 	suite_add_tcase(s, c);
 	c = tcase_create("random");
 	tcase_add_loop_test(c, tcp_transfer_random, 0, 40);
+	suite_add_tcase(s, c);
+	c = tcase_create("starved");
+	tcase_add_loop_test(c, tcp_transfer_starved, 0, 10);
 	suite_add_tcase(s, c);
 	c = tcase_create("loopback");
 	tcase_add_test(c, tcp_transfer_loopback);
