@@ -125,6 +125,8 @@ s64 call_import(struct iovec *to, const struct iovec *from, u64 count)
 	for (u64 i = 0; i < count; i++) {
 		if ((ssize_t)to[i].iov_len < 0)
 			return -EINVAL;
+		if ((intptr_t)((uintptr_t)to[i].iov_base + to[i].iov_len) < 0)
+			return -EFAULT; /* beyond what can be a program's memory */
 		to[i].iov_len = MIN(to[i].iov_len, CALL_MOST - total);
 		total += to[i].iov_len;
 	}

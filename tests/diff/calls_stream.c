@@ -209,6 +209,9 @@ static void memory(void)
 	iov[1].iov_len = (size_t)-1;
 	SHOW(writev(fd, iov, 2));
 	SHOW(readv(fd, iov, 2));
+	iov[1].iov_len = SIZE_MAX >> 1;
+	SHOW(writev(fd, iov, 2));
+	SHOW(readv(fd, iov, 2));
 	SHOW(send(fd, "abcd", 4, 0));
 	poll_for(fd, POLLIN, 2000);
 	nap_ms(20);
