@@ -12,7 +12,7 @@
 #include "stack/tcp_queue.h"
 
 #define BULK_BYTES    65536u
-#define PACKETS_SPARE 64u
+#define PACKETS_SPARE 32u
 
 /* Linux's tcp_sndbuf_expand: twice the window and what it occupies. */
 void tcp_sndbuf_grow(struct stack *s, struct sock *sk, struct tcp *t)
