@@ -68,7 +68,7 @@ const struct config_key config_keys[] = {
 	SYSCTL_AS("net.ipv4.tcp_wmem", tcp_wmem, 3, 4, 1, INT32_MAX, "MIN DEFAULT MAX",
 		"4096 16384 4194304", "send buffer of a TCP socket, in bytes"),
 	{"net.ipv4.tcp_congestion_control", CONFIG_CHOICE, ONE(sysctl.tcp_congestion_control),
-		UNLIMITED, "reno", "reno", "congestion control of a new TCP socket"},
+		UNLIMITED, "reno|cubic", "cubic", "congestion control of a new TCP socket"},
 	SYSCTL("net.ipv4.", tcp_sack, 0, 1, "0|1", "1", "selective acknowledgements (RFC 2018)"),
 	SYSCTL("net.ipv4.", tcp_timestamps, 0, 2, "0|1|2", "1",
 		"timestamps (RFC 7323): off, on with a random offset, on without"),

@@ -12,6 +12,7 @@
 #include "stack/reasm.h"
 #include "stack/sock_proto.h"
 #include "stack/stack.h"
+#include "stack/tcp.h"
 
 _Static_assert(offsetof(struct stack, slab) == 0, "slab.h takes the slabs from the start of the region");
 _Static_assert(sizeof(struct stack) <= SLAB_SPAN_BYTES, "struct stack is span 0");
@@ -35,6 +36,7 @@ void stack_default_tunables(struct stack_tunables *t)
 		.tcp_sack = 1,
 		.tcp_timestamps = 1,
 		.tcp_window_scaling = 1,
+		.tcp_congestion_control = TCP_CC_CUBIC,
 		.tcp_syn_retries = 6,
 		.tcp_synack_retries = 5,
 		.tcp_retries1 = 3,

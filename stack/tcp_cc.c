@@ -5,6 +5,7 @@
 
 static const struct tcp_cc_ops *const algorithms[TCP_CCS] = {
 	[TCP_CC_RENO] = &tcp_reno,
+	[TCP_CC_CUBIC] = &tcp_cubic,
 };
 
 const struct tcp_cc_ops *tcp_cc_of(const struct tcp *t)

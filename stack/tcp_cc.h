@@ -11,7 +11,7 @@
 struct tcp;
 
 /* Numbers of the algorithms: the index in the table, stored in struct tcp and in the tunables. */
-enum tcp_cc { TCP_CC_RENO, TCP_CCS };
+enum tcp_cc { TCP_CC_RENO, TCP_CC_CUBIC, TCP_CCS };
 
 /* What an acknowledgement told. */
 struct tcp_cc_ack {
@@ -41,5 +41,6 @@ int tcp_cc_by_name(const char *name, u32 len); /* number, or -1 */
 u32 tcp_cc_initial_window(u32 mss);
 
 extern const struct tcp_cc_ops tcp_reno;
+extern const struct tcp_cc_ops tcp_cubic;
 
 #endif

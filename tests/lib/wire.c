@@ -200,6 +200,7 @@ bool wire_run(const char *path, const u32 *isn, char *why, size_t why_size)
 	w->start_ns = w->now_ns = 1000 * NS_PER_S;
 	w->tolerance_ns = NS_PER_MS;
 	stack_default_tunables(&w->config.tunables);
+	w->config.tunables.tcp_congestion_control = TCP_CC_RENO; /* whose windows can be told without a calculator */
 	memcpy(w->config.device_name, "tap0", 5);
 	memcpy(w->config.mac, "\x02\0\0\0\0\x02", 6);
 	w->config.mtu = 1500;

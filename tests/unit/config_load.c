@@ -251,7 +251,7 @@ static const struct {
 	{"net.ipv4.tcp_rmem = 1 2 3 4\n",
 		":1: net.ipv4.tcp_rmem: '4' is not MIN DEFAULT MAX, from 1 to 2147483647"},
 	{"net.ipv4.tcp_congestion_control = bbr\n",
-		":1: net.ipv4.tcp_congestion_control: 'bbr' is not one of reno"},
+		":1: net.ipv4.tcp_congestion_control: 'bbr' is not one of reno|cubic"},
 	{"net.ipv4.tcp_ecn = 1\n", ":1: unknown key 'net.ipv4.tcp_ecn'"},
 };
 
