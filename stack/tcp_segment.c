@@ -75,7 +75,7 @@ void tcp_established(struct stack *s, struct sock *sk, struct tcp *t, const stru
 	t->quick = TCP_QUICK_ACKS;
 	t->heard_ns = s->now_ns;
 	t->drs_ns = s->now_ns;
-	t->drs_space = tcp_rcv_window(t);
+	t->drs_space = MIN(tcp_rcv_window(t), 10u * t->adv_mss); /* a peer's first window */
 	t->rcv_rtt_ns = t->rtt.srtt_ns;
 	t->snd_wl1 = seg->seq;
 	t->snd_wl2 = seg->ack;

@@ -80,7 +80,10 @@ void tcp_window_arrived(struct stack *s, struct tcp *t)
 	if (t->rcv_rtt_at_ns) {
 		u64 sample = MAX(s->now_ns - t->rcv_rtt_at_ns, 1);
 
-		t->rcv_rtt_ns = t->rcv_rtt_ns ? MIN(t->rcv_rtt_ns, sample) : sample;
+		if (!t->rcv_rtt_ns || sample < t->rcv_rtt_ns)
+			t->rcv_rtt_ns = sample;
+		else /* a longer path, or a pause of the peer */
+			t->rcv_rtt_ns += (sample - t->rcv_rtt_ns) / 8;
 	}
 	t->rcv_rtt_at_ns = MAX(s->now_ns, 1);
 	t->rcv_rtt_seq = t->rcv_nxt + MAX(tcp_rcv_window(t), t->rcv_mss);

@@ -308,6 +308,24 @@ START_TEST(tcp_transfer_both_ways)
 }
 END_TEST
 
+/* Both buffers grow to the path: 20 MB over 50 ms need more than the 64 KiB of the beginning. */
+START_TEST(tcp_transfer_buffers_grow)
+{
+	ref listener;
+	u64 began;
+
+	world_new(_i ? DEVICE_CSUM | DEVICE_TSO4 : 0);
+	w.delay_ns = 25 * NS_PER_MS;
+	listener = connect_pair();
+	began = w.now_ns;
+	transfer(0, 20000000, 65536, 60 * NS_PER_S);
+	ck_assert_uint_lt(w.now_ns - began, 2 * NS_PER_S);
+	ck_assert_uint_gt(sock_get(w.s[0], w.sk[0])->sndbuf, 2000000);
+	ck_assert_uint_gt(sock_get(w.s[1], w.sk[1])->rcvbuf, 2000000);
+	finish(listener);
+}
+END_TEST
+
 START_TEST(tcp_transfer_super_frames)
 {
 	ref listener;
@@ -734,6 +752,7 @@ static Suite *suite(void)
 	suite_add_tcase(s, c);
 	c = tcase_create("super");
 	tcase_add_test(c, tcp_transfer_super_frames);
+	tcase_add_loop_test(c, tcp_transfer_buffers_grow, 0, 2);
 	suite_add_tcase(s, c);
 	c = tcase_create("impaired");
 	tcase_add_loop_test(c, tcp_transfer_impaired, 0, 8);
