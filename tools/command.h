@@ -2,6 +2,8 @@
 #ifndef TOOLS_COMMAND_H
 #define TOOLS_COMMAND_H
 
+#include <stdbool.h>
+
 /* Exit statuses besides 0. */
 enum {
 	COMMAND_FAILED = 1, /* tried, and it went wrong */
@@ -17,6 +19,9 @@ int run_command(int argc, char **argv);
 int stat_command(int argc, char **argv);
 int tap_command(int argc, char **argv);
 int up_command(int argc, char **argv);
+
+/* The first argument asks for help. */
+bool command_wants_help(int argc, char **argv);
 
 /* Prints `ustack: ...` on stderr. Returns COMMAND_FAILED or COMMAND_USAGE, as named. */
 int command_failed(const char *format, ...) __attribute__((format(printf, 1, 2)));

@@ -244,9 +244,9 @@ int doctor_command(int argc, char **argv)
 {
 	static struct config config;
 	enum tun tun;
-	int first;
+	int ret;
 
-	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+	if (command_wants_help(argc, argv)) {
 		puts("usage: ustack doctor [--KEY VALUE]...\n\n"
 		     "Says what this machine lacks to run programs on the stack, with the "
 		     "configuration that\n"
@@ -254,11 +254,9 @@ int doctor_command(int argc, char **argv)
 		     "nothing, 1: something.");
 		return 0;
 	}
-	first = settings_take(argc, argv);
-	if (first < 0)
-		return -first;
-	if (first < argc)
-		return command_misused("doctor", "`%s` is one word too many", argv[first]);
+	ret = settings_take_all(argc, argv);
+	if (ret)
+		return ret;
 	if (settings_load(&config) == 0) {
 		doctor_say(GOOD, "configuration%s%s", config.file[0] ? ": " : "", config.file);
 		tun = doctor_tun();

@@ -30,6 +30,11 @@ static void main_help(FILE *out)
 	fputs("\n`ustack COMMAND --help` says more of each.\n", out);
 }
 
+bool command_wants_help(int argc, char **argv)
+{
+	return argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
+}
+
 int command_failed(const char *format, ...)
 {
 	va_list args;
@@ -60,8 +65,7 @@ int main(int argc, char **argv)
 		main_help(stderr);
 		return COMMAND_USAGE;
 	}
-	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0 ||
-		strcmp(argv[1], "help") == 0) {
+	if (command_wants_help(argc, argv) || strcmp(argv[1], "help") == 0) {
 		main_help(stdout);
 		return 0;
 	}

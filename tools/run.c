@@ -25,7 +25,7 @@ int run_command(int argc, char **argv)
 	static struct config config;
 	int first, ret;
 
-	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+	if (command_wants_help(argc, argv)) {
 		run_help();
 		return 0;
 	}

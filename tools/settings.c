@@ -90,6 +90,16 @@ int settings_take(int argc, char **argv)
 	return i;
 }
 
+int settings_take_all(int argc, char **argv)
+{
+	int first = settings_take(argc, argv);
+
+	if (first < 0)
+		return -first;
+	return first < argc ? command_misused(argv[0], "`%s` is one word too many", argv[first])
+			    : 0;
+}
+
 int settings_load(struct config *config)
 {
 	char why[CONFIG_WHY_MAX];

@@ -11,6 +11,9 @@
  */
 int settings_take(int argc, char **argv);
 
+/* The same where nothing but options may come. Returns an exit status after a message. */
+int settings_take_all(int argc, char **argv);
+
 /* The configuration that a program with this environment would have. Returns an exit status after a
  * message. */
 int settings_load(struct config *config);

@@ -64,9 +64,9 @@ int stat_command(int argc, char **argv)
 	static struct config config;
 	char why[CONFIG_WHY_MAX] = "";
 	bool all = argc > 1 && strcmp(argv[1], "--all") == 0;
-	int first, ret;
+	int ret;
 
-	if (argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) {
+	if (command_wants_help(argc, argv)) {
 		puts(STAT_HELP);
 		return 0;
 	}
@@ -75,12 +75,9 @@ int stat_command(int argc, char **argv)
 		argc--;
 		argv++;
 	}
-	first = settings_take(argc, argv);
-	if (first < 0)
-		return -first;
-	if (first < argc)
-		return command_misused("stat", "`%s` is one word too many", argv[first]);
-	ret = settings_load(&config);
+	ret = settings_take_all(argc, argv);
+	if (ret == 0)
+		ret = settings_load(&config);
 	if (ret)
 		return ret;
 	if (join_running(&host_local, &config, why, sizeof(why)) < 0)

@@ -15,30 +15,13 @@
 #define UP_TRIES    500
 #define UP_PAUSE_US 10000
 
-/* The configuration that the options of a command name. Returns an exit status after a message. */
-static int up_settings(int argc, char **argv, struct config *config)
-{
-	int first = settings_take(argc, argv);
-
-	if (first < 0)
-		return -first;
-	if (first < argc)
-		return command_misused(argv[0], "`%s` is one word too many", argv[first]);
-	return settings_load(config);
-}
-
-static bool up_wants_help(int argc, char **argv)
-{
-	return argc > 1 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0);
-}
-
 int up_command(int argc, char **argv)
 {
 	static struct config config;
 	char why[CONFIG_WHY_MAX] = "its keeper does not answer";
 	int ret;
 
-	if (up_wants_help(argc, argv)) {
+	if (command_wants_help(argc, argv)) {
 		puts("usage: ustack up [--KEY VALUE]...\n\n"
 		     "Starts a host that no program uses yet: it answers ping, and programs with "
 		     "the same configuration\n"
@@ -46,7 +29,9 @@ int up_command(int argc, char **argv)
 		     "--help`.");
 		return 0;
 	}
-	ret = up_settings(argc, argv, &config);
+	ret = settings_take_all(argc, argv);
+	if (ret == 0)
+		ret = settings_load(&config);
 	if (ret == 0 && config.off)
 		return command_misused("up", "the configuration says off = 1");
 	if (ret == 0)
@@ -69,7 +54,7 @@ int down_command(int argc, char **argv)
 	char why[CONFIG_WHY_MAX] = "the host does not end";
 	int ret;
 
-	if (up_wants_help(argc, argv)) {
+	if (command_wants_help(argc, argv)) {
 		puts("usage: ustack down [--KEY VALUE]...\n\n"
 		     "Ends the host of this configuration at once: its connections are lost, "
 		     "programs that use it get ENETDOWN.\n"
@@ -77,7 +62,9 @@ int down_command(int argc, char **argv)
 		     "runs.");
 		return 0;
 	}
-	ret = up_settings(argc, argv, &config);
+	ret = settings_take_all(argc, argv);
+	if (ret == 0)
+		ret = settings_load(&config);
 	if (ret)
 		return ret;
 	ret = join_tell(&config, JOIN_END, why, sizeof(why));
