@@ -1,10 +1,11 @@
 /*
  * Interposed: epoll_create, epoll_ctl, epoll_wait and their kin.
  *
- * An epoll descriptor is the kernel's own, with the kernel members in it. Its entry in the table of descriptors names
- * the struct epoll_set once a stack socket has been added; until then its calls are libc's. Threads that sleep in the kernel's epoll_wait at
- * that moment are woken by the marker, an eventfd of ours that stands readable in the kernel's set until the last of them has come back, and
- * go on in the stack's way.
+ * An epoll descriptor is the kernel's own, with the kernel members in it. Its entry in the table of
+ * descriptors names the struct epoll_set once a stack socket has been added; until then its calls
+ * are libc's. Threads that sleep in the kernel's epoll_wait at that moment are woken by the marker,
+ * an eventfd of ours that stands readable in the kernel's set until the last of them has come back,
+ * and go on in the stack's way.
  */
 #include <errno.h>
 #include <linux/kcmp.h>
@@ -22,8 +23,10 @@
 
 enum { BATCH = 128, NESTS = 32 };
 
-#define MARKER        0x7573746b6d61726bull
-#define KERNEL_LOOK_NS (50 * NS_PER_US) /* the kernel's members wait no longer than this behind busy stack members */
+#define MARKER 0x7573746b6d61726bull
+#define KERNEL_LOOK_NS                                                                             \
+	(50 * NS_PER_US) /* the kernel's members wait no longer than this behind busy stack        \
+			    members */
 
 /* Sets nested in sets before either had stack members; looked through when one gets its first. */
 static struct nest {
@@ -63,7 +66,9 @@ static struct kernel_wait {
 	int sightings; /* by threads that do not sleep in the kernel */
 } kernel_waits[256];
 
-enum { SIGHTINGS_MAX = 64 }; /* then those counted as sleepers have left by cancellation or siglongjmp */
+enum {
+	SIGHTINGS_MAX = 64
+}; /* then those counted as sleepers have left by cancellation or siglongjmp */
 
 static struct kernel_wait *kernel_wait(int epfd)
 {
@@ -90,7 +95,8 @@ static void marker_seen(int epfd)
 	}
 }
 
-/* Wakes the threads that sleep in the kernel's epoll_wait on epfd, if any; -EINVAL when it is no epoll descriptor. */
+/* Wakes the threads that sleep in the kernel's epoll_wait on epfd, if any; -EINVAL when it is no
+ * epoll descriptor. */
 static int marker_add(int epfd)
 {
 	struct epoll_event e = {.events = EPOLLIN, .data.u64 = MARKER};
@@ -103,12 +109,14 @@ static int marker_add(int epfd)
 	err = (int)raw_syscall4(SYS_epoll_ctl, epfd, EPOLL_CTL_ADD, fd, (long)&e);
 	k->sightings = 0;
 	if (err || __atomic_load_n(&k->sleepers, __ATOMIC_ACQUIRE) <= 0 ||
-		!__atomic_compare_exchange_n(&k->marker, &none, fd + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
+		!__atomic_compare_exchange_n(
+			&k->marker, &none, fd + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 		raw_close(fd);
 	return err;
 }
 
-/* Brackets a sleep in the kernel's own epoll_wait. False when the set has got stack members: sleep the stack's way. */
+/* Brackets a sleep in the kernel's own epoll_wait. False when the set has got stack members: sleep
+ * the stack's way. */
 static bool kernel_wait_begin(int epfd, ref *set)
 {
 	__atomic_add_fetch(&kernel_wait(epfd)->sleepers, 1, __ATOMIC_ACQ_REL);
@@ -177,7 +185,8 @@ static ref set_of(int epfd, int *error)
 		nests[i].inner = 0;
 		inner = n.inner == epfd ? set : set_of(n.inner, error);
 		if (inner)
-			nest_add(n.outer == epfd ? set : set_of(n.outer, error), inner, n.inner, &n.event);
+			nest_add(n.outer == epfd ? set : set_of(n.outer, error), inner, n.inner,
+				&n.event);
 	}
 	return set;
 }
@@ -188,12 +197,14 @@ static int nest_add(ref outer, ref inner, int inner_fd, const struct epoll_event
 
 	if (!outer)
 		return -ENOMEM;
-	err = epoll_set_ctl(host_enter(), outer, EPOLL_CTL_ADD, inner, inner_fd, (u32)raw_getpid(), e);
+	err = epoll_set_ctl(
+		host_enter(), outer, EPOLL_CTL_ADD, inner, inner_fd, (u32)raw_getpid(), e);
 	host_leave();
 	return err;
 }
 
-/* One epoll descriptor as a member of another: the kernel nests them; so do the sets, now or when they come to be. */
+/* One epoll descriptor as a member of another: the kernel nests them; so do the sets, now or when
+ * they come to be. */
 static int ctl_nested(int epfd, int op, int fd, struct epoll_event *event)
 {
 	struct epoll_event e = {0};
@@ -264,7 +275,8 @@ EXPORT int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 /* What the kernel's members have, without waiting, the marker left out. */
 static int kernel_events(int epfd, struct epoll_event *out, int max)
 {
-	int n = (int)raw_syscall6(SYS_epoll_pwait, epfd, (long)out, max, 0, 0, RAW_NSIG_BYTES), i, kept = 0;
+	int n = (int)raw_syscall6(SYS_epoll_pwait, epfd, (long)out, max, 0, 0, RAW_NSIG_BYTES), i,
+	    kept = 0;
 
 	for (i = 0; i < n; i++) {
 		if (out[i].data.u64 != MARKER)
@@ -275,7 +287,8 @@ static int kernel_events(int epfd, struct epoll_event *out, int max)
 	return n < 0 ? n : kept;
 }
 
-/* Drops kernel events of nested sets that the stack's side has reported already: the number kept. */
+/* Drops kernel events of nested sets that the stack's side has reported already: the number kept.
+ */
 static int without_twins(struct epoll_event *e, int ours, int kernels)
 {
 	int i, k, kept = 0;
@@ -291,7 +304,8 @@ static int without_twins(struct epoll_event *e, int ours, int kernels)
 }
 
 /* epoll_wait on a set with stack members: the number of events in out, or negative errno. */
-static int set_wait(int epfd, ref set, struct epoll_event *out, int max, u64 deadline, const sigset_t *mask)
+static int set_wait(
+	int epfd, ref set, struct epoll_event *out, int max, u64 deadline, const sigset_t *mask)
 {
 	struct wait_sock w = {.sock = set, .events = EV_IN};
 	struct pollfd fd = {.fd = epfd, .events = POLLIN};
@@ -323,7 +337,8 @@ static int set_wait(int epfd, ref set, struct epoll_event *out, int max, u64 dea
 	}
 }
 
-static int wait_ours(int epfd, ref set, struct epoll_event *events, int max, u64 deadline, const sigset_t *mask)
+static int wait_ours(
+	int epfd, ref set, struct epoll_event *events, int max, u64 deadline, const sigset_t *mask)
 {
 	struct epoll_event out[BATCH];
 	int n;
@@ -345,8 +360,8 @@ static int wait_ours(int epfd, ref set, struct epoll_event *events, int max, u64
 }
 
 /*
- * After the kernel's own epoll_wait: true when it came back for the marker, and the set has stack members now. Other events of the same
- * answer are the program's.
+ * After the kernel's own epoll_wait: true when it came back for the marker, and the set has stack
+ * members now. Other events of the same answer are the program's.
  */
 static bool woken_by_marker(int epfd, struct epoll_event *events, int *n, ref *set)
 {
@@ -362,7 +377,8 @@ static bool woken_by_marker(int epfd, struct epoll_event *events, int *n, ref *s
 	return !kept && fdtable_find(epfd, set) == FD_EPOLL && *set;
 }
 
-EXPORT int epoll_pwait2(int epfd, struct epoll_event *events, int max, const struct timespec *timeout, const sigset_t *mask)
+EXPORT int epoll_pwait2(int epfd, struct epoll_event *events, int max,
+	const struct timespec *timeout, const sigset_t *mask)
 {
 	ref set = 0;
 	u64 deadline;
@@ -383,7 +399,8 @@ EXPORT int epoll_pwait2(int epfd, struct epoll_event *events, int max, const str
 	return n;
 }
 
-EXPORT int epoll_pwait(int epfd, struct epoll_event *events, int max, int timeout, const sigset_t *mask)
+EXPORT int epoll_pwait(
+	int epfd, struct epoll_event *events, int max, int timeout, const sigset_t *mask)
 {
 	u64 deadline = deadline_ms(timeout);
 	ref set = 0;
@@ -392,7 +409,8 @@ EXPORT int epoll_pwait(int epfd, struct epoll_event *events, int max, int timeou
 	if (!kernel_wait_begin(epfd, &set))
 		return answer(wait_ours(epfd, set, events, max, deadline, mask));
 	libc_need();
-	n = mask ? libc.epoll_pwait(epfd, events, max, timeout, mask) : libc.epoll_wait(epfd, events, max, timeout);
+	n = mask ? libc.epoll_pwait(epfd, events, max, timeout, mask)
+		 : libc.epoll_wait(epfd, events, max, timeout);
 	kernel_wait_end(epfd);
 	if (n > 0 && woken_by_marker(epfd, events, &n, &set))
 		return answer(wait_ours(epfd, set, events, max, deadline, mask));

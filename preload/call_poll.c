@@ -1,7 +1,8 @@
 /*
- * Interposed: poll, ppoll, select, pselect and their fortified forms, over any mixture of stack sockets, epoll sets and kernel
- * descriptors. A call that names none of ours is libc's. The others are sorted into stack entries and kernel entries (struct mix), wait
- * in wait_any, and are put together again.
+ * Interposed: poll, ppoll, select, pselect and their fortified forms, over any mixture of stack
+ * sockets, epoll sets and kernel descriptors. A call that names none of ours is libc's. The others
+ * are sorted into stack entries and kernel entries (struct mix), wait in wait_any, and are put
+ * together again.
  */
 #include <errno.h>
 #include <string.h>
@@ -21,12 +22,12 @@ enum { MIX_LOCAL = 64, POLL_MAX = 1 << 20 };
 /* The entries of a call, sorted. An epoll set with stack members stands on both sides. */
 struct mix {
 	u32 entries, nsocks, nfds;
-	struct pollfd *all;     /* what the program asked, and what it will get */
+	struct pollfd *all; /* what the program asked, and what it will get */
 	struct wait_sock *socks;
 	struct pollfd *fds;
-	u32 *sock_entry;        /* index in all */
+	u32 *sock_entry; /* index in all */
 	u32 *fd_entry;
-	void *memory;           /* of large calls */
+	void *memory; /* of large calls */
 	size_t memory_bytes;
 	struct pollfd local_all[MIX_LOCAL], local_fds[MIX_LOCAL];
 	struct wait_sock local_socks[MIX_LOCAL];
@@ -49,8 +50,10 @@ static int mix_begin(struct mix *m, u32 entries)
 		m->fd_entry = m->local_fd_entry;
 		return 0;
 	}
-	m->memory_bytes = (size_t)entries * (2 * sizeof(struct pollfd) + sizeof(struct wait_sock) + 2 * sizeof(u32));
-	at = raw_mmap(NULL, m->memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	m->memory_bytes = (size_t)entries *
+			  (2 * sizeof(struct pollfd) + sizeof(struct wait_sock) + 2 * sizeof(u32));
+	at = raw_mmap(
+		NULL, m->memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (raw_failed(at))
 		return -ENOMEM;
 	m->memory = p = (char *)at;
@@ -74,7 +77,8 @@ static void mix_end(struct mix *m)
 static u32 engine_events(u32 events)
 {
 	return (events & (POLLIN | POLLRDNORM) ? EV_IN : 0u) | (events & POLLPRI ? EV_PRI : 0u) |
-	       (events & (POLLOUT | POLLWRNORM | POLLWRBAND) ? EV_OUT : 0u) | (events & POLLRDHUP ? EV_RDHUP : 0u);
+	       (events & (POLLOUT | POLLWRNORM | POLLWRBAND) ? EV_OUT : 0u) |
+	       (events & POLLRDHUP ? EV_RDHUP : 0u);
 }
 
 static void mix_add_sock(struct mix *m, u32 entry, ref object)
@@ -99,7 +103,8 @@ static bool mix_sort(struct mix *m)
 
 	for (i = 0; i < m->entries; i++) {
 		ref object = 0;
-		enum fd_kind kind = m->all[i].fd < 0 ? FD_OTHER : fdtable_find(m->all[i].fd, &object);
+		enum fd_kind kind =
+			m->all[i].fd < 0 ? FD_OTHER : fdtable_find(m->all[i].fd, &object);
 
 		m->all[i].revents = 0;
 		if (kind == FD_SOCKET || (kind == FD_EPOLL && object)) {
@@ -124,7 +129,8 @@ static int mix_join(struct mix *m)
 		struct pollfd *p = &m->all[m->sock_entry[i]];
 		u32 revents = m->socks[i].revents;
 
-		/* Another thread has closed the number meanwhile: the kernel finds that when it looks again. */
+		/* Another thread has closed the number meanwhile: the kernel finds that when it
+		 * looks again. */
 		if (!revents && ref_kind(m->socks[i].sock) == SLAB_SOCK &&
 			fdtable_sock(p->fd) != m->socks[i].sock && raw_fcntl(p->fd, F_GETFD, 0) < 0)
 			revents = EV_NVAL;
@@ -136,14 +142,16 @@ static int mix_join(struct mix *m)
 		} else if (revents & EV_IN) {
 			revents |= POLLRDNORM;
 		}
-		p->revents = (short)(p->revents | (short)(revents & ((u32)(u16)p->events | POLLERR | POLLHUP | POLLNVAL)));
+		p->revents = (short)(p->revents | (short)(revents & ((u32)(u16)p->events | POLLERR |
+									    POLLHUP | POLLNVAL)));
 	}
 	for (i = 0; i < m->entries; i++)
 		ready += m->all[i].revents != 0;
 	return ready;
 }
 
-/* Waits for the sorted entries. An interruption that has no handler to show for it (a cancellation that is off) is not one. */
+/* Waits for the sorted entries. An interruption that has no handler to show for it (a cancellation
+ * that is off) is not one. */
 static int mix_wait(struct mix *m, u64 deadline, const sigset_t *mask)
 {
 	int rc;
@@ -199,7 +207,8 @@ EXPORT int poll(struct pollfd *fds, nfds_t n, int timeout)
 {
 	int answer;
 
-	return poll_ours(fds, n, deadline_ms(timeout), NULL, &answer) ? answer : libc.poll(fds, n, timeout);
+	return poll_ours(fds, n, deadline_ms(timeout), NULL, &answer) ? answer
+								      : libc.poll(fds, n, timeout);
 }
 
 EXPORT int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask)
@@ -207,7 +216,8 @@ EXPORT int ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, c
 	int answer;
 
 	libc_need();
-	if (host_up() && deadline_valid(timeout) && poll_ours(fds, n, deadline_timespec(timeout), mask, &answer))
+	if (host_up() && deadline_valid(timeout) &&
+		poll_ours(fds, n, deadline_timespec(timeout), mask, &answer))
 		return answer;
 	return libc.ppoll(fds, n, timeout, mask);
 }
@@ -230,7 +240,8 @@ EXPORT int __poll_chk(struct pollfd *fds, nfds_t n, int timeout, size_t room)
 	return poll(fds, n, timeout);
 }
 
-EXPORT int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask, size_t room)
+EXPORT int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
+	const sigset_t *mask, size_t room)
 {
 	if (room / sizeof(*fds) < n)
 		__chk_fail();
@@ -242,11 +253,13 @@ EXPORT int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *time
 #define WORD_BITS (8 * (int)sizeof(unsigned long))
 enum { SELECT_WORDS = 1024 / (8 * sizeof(unsigned long)), SETS = 3 };
 
-static const short set_events[SETS] = {POLLIN | POLLRDNORM | POLLRDBAND, POLLOUT | POLLWRNORM | POLLWRBAND, POLLPRI};
-static const short set_shown[SETS] = {
-	POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR, POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR, POLLPRI};
+static const short set_events[SETS] = {
+	POLLIN | POLLRDNORM | POLLRDBAND, POLLOUT | POLLWRNORM | POLLWRBAND, POLLPRI};
+static const short set_shown[SETS] = {POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR,
+	POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR, POLLPRI};
 
-/* Does a set of the call name a number of ours? Sets beyond FD_SETSIZE, which some programs allocate themselves, included. */
+/* Does a set of the call name a number of ours? Sets beyond FD_SETSIZE, which some programs
+ * allocate themselves, included. */
 static bool select_ours(int n, fd_set *sets[SETS], u32 *entries)
 {
 	bool ours = false;
@@ -258,7 +271,8 @@ static bool select_ours(int n, fd_set *sets[SETS], u32 *entries)
 		unsigned long bit = 1ul << (fd % WORD_BITS), any = 0;
 
 		for (i = 0; i < SETS; i++)
-			any |= sets[i] ? ((unsigned long *)(void *)sets[i])[fd / WORD_BITS] & bit : 0;
+			any |= sets[i] ? ((unsigned long *)(void *)sets[i])[fd / WORD_BITS] & bit
+				       : 0;
 		if (!any)
 			continue;
 		++*entries;
@@ -280,7 +294,8 @@ static void select_fill(struct mix *m, int n, fd_set *sets[SETS])
 		short events = 0;
 
 		for (i = 0; i < SETS; i++) {
-			if (sets[i] && ((unsigned long *)(void *)sets[i])[fd / WORD_BITS] & 1ul << (fd % WORD_BITS))
+			if (sets[i] && ((unsigned long *)(void *)sets[i])[fd / WORD_BITS] &
+					       1ul << (fd % WORD_BITS))
 				events = (short)(events | set_events[i]);
 		}
 		if (events)
@@ -307,17 +322,20 @@ static int select_answer(const struct mix *m, int n, fd_set *sets[SETS])
 		int fd = m->all[k].fd;
 
 		for (i = 0; i < SETS; i++) {
-			if (!sets[i] || !(m->all[k].events & set_events[i] & ~(i < 2 ? POLLPRI : 0)) ||
+			if (!sets[i] ||
+				!(m->all[k].events & set_events[i] & ~(i < 2 ? POLLPRI : 0)) ||
 				!(m->all[k].revents & set_shown[i]))
 				continue;
-			((unsigned long *)(void *)sets[i])[fd / WORD_BITS] |= 1ul << (fd % WORD_BITS);
+			((unsigned long *)(void *)sets[i])[fd / WORD_BITS] |= 1ul
+									      << (fd % WORD_BITS);
 			bits++;
 		}
 	}
 	return bits;
 }
 
-static int select_ours_wait(int n, fd_set *sets[SETS], u32 entries, u64 deadline, const sigset_t *mask)
+static int select_ours_wait(
+	int n, fd_set *sets[SETS], u32 entries, u64 deadline, const sigset_t *mask)
 {
 	struct mix m;
 	int rc;
@@ -344,10 +362,12 @@ EXPORT int select(int n, fd_set *r, fd_set *w, fd_set *e, struct timeval *timeou
 	u32 entries;
 	int rc;
 
-	if (!host_up() || n <= 0 || (timeout && (timeout->tv_sec < 0 || timeout->tv_usec < 0)) || !select_ours(n, sets, &entries))
+	if (!host_up() || n <= 0 || (timeout && (timeout->tv_sec < 0 || timeout->tv_usec < 0)) ||
+		!select_ours(n, sets, &entries))
 		return libc.select(n, r, w, e, timeout);
 	if (timeout)
-		t = (struct timespec){timeout->tv_sec + timeout->tv_usec / 1000000, timeout->tv_usec % 1000000 * 1000};
+		t = (struct timespec){timeout->tv_sec + timeout->tv_usec / 1000000,
+			timeout->tv_usec % 1000000 * 1000};
 	deadline = deadline_timespec(timeout ? &t : NULL);
 	rc = select_ours_wait(n, sets, entries, deadline, NULL);
 	if (timeout) { /* Linux leaves what remains */
@@ -364,7 +384,8 @@ EXPORT int __select(int n, fd_set *r, fd_set *w, fd_set *e, struct timeval *time
 	return select(n, r, w, e, timeout);
 }
 
-EXPORT int pselect(int n, fd_set *r, fd_set *w, fd_set *e, const struct timespec *timeout, const sigset_t *mask)
+EXPORT int pselect(int n, fd_set *r, fd_set *w, fd_set *e, const struct timespec *timeout,
+	const sigset_t *mask)
 {
 	fd_set *sets[SETS] = {r, w, e};
 	u32 entries;

@@ -35,7 +35,8 @@ static sighandler_t set_handler(int sig, sighandler_t handler, int flags, bool m
 
 static sighandler_t set_bsd(int sig, sighandler_t handler)
 {
-	return set_handler(sig, handler, sigismember(&interrupting, sig) == 1 ? 0 : SA_RESTART, true);
+	return set_handler(
+		sig, handler, sigismember(&interrupting, sig) == 1 ? 0 : SA_RESTART, true);
 }
 
 EXPORT sighandler_t signal(int sig, sighandler_t handler)
@@ -81,7 +82,8 @@ EXPORT int siginterrupt(int sig, int interrupt)
 	return guard_sigaction(sig, &act, NULL);
 }
 
-/* The kernel's and glibc's part is libc's; a thread that sleeps for a stack socket must be told too. */
+/* The kernel's and glibc's part is libc's; a thread that sleeps for a stack socket must be told
+ * too. */
 EXPORT int pthread_cancel(pthread_t thread)
 {
 	u32 i, pid = (u32)raw_getpid();

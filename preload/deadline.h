@@ -1,4 +1,5 @@
-/* Deadlines on the host's clock from the time-outs of the C library's calls: 0 looks once, NEVER waits for ever. */
+/* Deadlines on the host's clock from the time-outs of the C library's calls: 0 looks once, NEVER
+ * waits for ever. */
 #ifndef PRELOAD_DEADLINE_H
 #define PRELOAD_DEADLINE_H
 
@@ -26,7 +27,9 @@ static inline u64 deadline_timespec(const struct timespec *t)
 {
 	if (!t)
 		return NEVER;
-	return (u64)t->tv_sec >= NEVER / NS_PER_S - 1 ? NEVER : deadline_after((u64)t->tv_sec * NS_PER_S + (u64)t->tv_nsec);
+	return (u64)t->tv_sec >= NEVER / NS_PER_S - 1
+		       ? NEVER
+		       : deadline_after((u64)t->tv_sec * NS_PER_S + (u64)t->tv_nsec);
 }
 
 static inline bool deadline_valid(const struct timespec *t)

@@ -1,14 +1,16 @@
 /*
  * epoll sets over the stack's sockets.
  *
- * A set holds one item per (socket, number) that was added; an item hangs on its socket (watch list), on its set, and on
- * the set's ready list while something may have happened. A readiness change puts the items concerned on the ready list and wakes one
- * sleeping epoll_wait per item; epoll_wait takes items off, asks the socket for its present mask, and puts level-triggered ones that
- * reported back at the end. So epoll_wait costs the number of items that may be ready, whatever the size of the set, and
- * edge-triggered items report once per change (epoll(7)).
+ * A set holds one item per (socket, number) that was added; an item hangs on its socket (watch
+ * list), on its set, and on the set's ready list while something may have happened. A readiness
+ * change puts the items concerned on the ready list and wakes one sleeping epoll_wait per item;
+ * epoll_wait takes items off, asks the socket for its present mask, and puts level-triggered ones
+ * that reported back at the end. So epoll_wait costs the number of items that may be ready,
+ * whatever the size of the set, and edge-triggered items report once per change (epoll(7)).
  *
- * The kernel's members stay in the program's real epoll descriptor (call_epoll.c). A set that is a member of another one has an item there too,
- * beside the kernel's own nesting: its readiness is that of its ready list.
+ * The kernel's members stay in the program's real epoll descriptor (call_epoll.c). A set that is a
+ * member of another one has an item there too, beside the kernel's own nesting: its readiness is
+ * that of its ready list.
  */
 #include "preload/epoll.h"
 
@@ -109,10 +111,12 @@ static u32 item_mask(struct stack *s, const struct epoll_item *it)
 	if (ref_kind(it->target) == SLAB_EPOLL_SET)
 		return epoll_ready(s, it->target) ? it->events & (EPOLLIN | EPOLLRDNORM) : 0;
 	sk = sock_get(s, it->target);
-	return sk ? epoll_expand(sk, sock_poll(s, it->target)) & (it->events | EPOLLERR | EPOLLHUP) : 0;
+	return sk ? epoll_expand(sk, sock_poll(s, it->target)) & (it->events | EPOLLERR | EPOLLHUP)
+		  : 0;
 }
 
-/* Puts an item on its set's ready list and wakes one call that sleeps on the set, or on one that the set is a member of. */
+/* Puts an item on its set's ready list and wakes one call that sleeps on the set, or on one that
+ * the set is a member of. */
 static void item_happened(struct stack *s, struct epoll_item *it, u32 depth)
 {
 	struct epoll_set *es = epoll_set_get(s, it->set);
@@ -206,7 +210,8 @@ static void item_free(struct stack *s, struct epoll_item *it)
 	slab_free(s, it->slab.self);
 }
 
-static int item_add(struct stack *s, struct epoll_set *es, ref target, int fd, u32 pid, const struct epoll_event *e)
+static int item_add(struct stack *s, struct epoll_set *es, ref target, int fd, u32 pid,
+	const struct epoll_event *e)
 {
 	ref *watch = watch_list(s, target);
 	ref r = slab_alloc(s, SLAB_EPOLL_ITEM);
@@ -236,7 +241,8 @@ static int item_add(struct stack *s, struct epoll_set *es, ref target, int fd, u
 	return 0;
 }
 
-int epoll_set_ctl(struct stack *s, ref set, int op, ref target, int fd, u32 pid, const struct epoll_event *e)
+int epoll_set_ctl(
+	struct stack *s, ref set, int op, ref target, int fd, u32 pid, const struct epoll_event *e)
 {
 	struct epoll_set *es = epoll_set_get(s, set);
 	struct epoll_item *it;
@@ -250,7 +256,8 @@ int epoll_set_ctl(struct stack *s, ref set, int op, ref target, int fd, u32 pid,
 		if (it)
 			return -EEXIST;
 		if (e->events & EPOLLEXCLUSIVE &&
-			e->events & ~(u32)(EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP | EPOLLET | EPOLLEXCLUSIVE))
+			e->events & ~(u32)(EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP |
+					    EPOLLET | EPOLLEXCLUSIVE))
 			return -EINVAL;
 		err = item_add(s, es, target, fd, pid, e);
 		if (err)

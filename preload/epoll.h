@@ -1,6 +1,7 @@
 /*
- * epoll sets. A program's epoll descriptor is a real one and holds its kernel members; the stack's sockets hang on a struct
- * epoll_set in the region, made when the first of them is added, with a list of those that may be ready.
+ * epoll sets. A program's epoll descriptor is a real one and holds its kernel members; the stack's
+ * sockets hang on a struct epoll_set in the region, made when the first of them is added, with a
+ * list of those that may be ready.
  */
 #ifndef PRELOAD_EPOLL_H
 #define PRELOAD_EPOLL_H
@@ -13,7 +14,8 @@ void epoll_notify(struct stack *s, struct sock *sk, u32 events);
 /* Under the lock: a socket is gone from this process, or for good: its items leave their sets. */
 void epoll_forget(struct stack *s, ref sock);
 
-/* Under the lock: the last number of an epoll descriptor has been closed: the set and its items go. */
+/* Under the lock: the last number of an epoll descriptor has been closed: the set and its items go.
+ */
 void epoll_closed(struct stack *s, ref set);
 
 /* Under the lock: is any stack member of the set ready? */

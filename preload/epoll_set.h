@@ -1,4 +1,5 @@
-/* Private to epoll.c and call_epoll.c: an epoll set and its items. All functions are called under the lock. */
+/* Private to epoll.c and call_epoll.c: an epoll set and its items. All functions are called under
+ * the lock. */
 #ifndef PRELOAD_EPOLL_SET_H
 #define PRELOAD_EPOLL_SET_H
 
@@ -12,9 +13,10 @@ struct epoll_set {
 	ref items;
 	ref ready_head, ready_tail;
 	u32 ready_count;
-	ref waiters;     /* sleeping epoll_wait, poll and select calls (struct waiter) */
+	ref waiters;	 /* sleeping epoll_wait, poll and select calls (struct waiter) */
 	ref watch_items; /* items of other sets of which this one is a member */
-	u64 kernel_ns;   /* when the kernel's members were last looked at while the stack's had events */
+	u64 kernel_ns; /* when the kernel's members were last looked at while the stack's had events
+			*/
 };
 
 enum { ITEM_READY = 1, ITEM_DISABLED = 2 };
@@ -37,7 +39,8 @@ struct epoll_set *epoll_set_get(struct stack *s, ref r);
 ref epoll_set_new(struct stack *s); /* 0: no room */
 
 /* 0, -EEXIST, -ENOENT, -EINVAL, -ENOMEM, -EBADF as epoll_ctl(2). */
-int epoll_set_ctl(struct stack *s, ref set, int op, ref target, int fd, u32 pid, const struct epoll_event *e);
+int epoll_set_ctl(
+	struct stack *s, ref set, int op, ref target, int fd, u32 pid, const struct epoll_event *e);
 
 /* Takes at most max events; how many. */
 u32 epoll_collect(struct stack *s, ref set, struct epoll_event *out, u32 max);

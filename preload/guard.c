@@ -1,13 +1,16 @@
 /*
  * The guard: what happens to signals while a thread is inside the shim.
  *
- * From the first stack socket on, every handler that the program has installed is reached through a trampoline. Outside the shim
- * the trampoline calls it at once. Inside (depth > 0) it records signal, siginfo and context, interrupts the thread's wait if there
- * is one, and returns; guard_leave runs what was recorded, under the mask that the kernel would have set. So a handler may call socket
- * functions, or siglongjmp out of a wait, without ever meeting the lock, a waiter or the driver's role half given up.
+ * From the first stack socket on, every handler that the program has installed is reached through a
+ * trampoline. Outside the shim the trampoline calls it at once. Inside (depth > 0) it records
+ * signal, siginfo and context, interrupts the thread's wait if there is one, and returns;
+ * guard_leave runs what was recorded, under the mask that the kernel would have set. So a handler
+ * may call socket functions, or siglongjmp out of a wait, without ever meeting the lock, a waiter
+ * or the driver's role half given up.
  *
- * Never put off: faults (SEGV, BUS, FPE, ILL, TRAP, SYS raised by the processor), SIGPROF, and glibc's own 32 and 33, which are
- * not touched at all. A fault inside guard_copy is the program's bad pointer: copy_fault sends it to the recovery point.
+ * Never put off: faults (SEGV, BUS, FPE, ILL, TRAP, SYS raised by the processor), SIGPROF, and
+ * glibc's own 32 and 33, which are not touched at all. A fault inside guard_copy is the program's
+ * bad pointer: copy_fault sends it to the recovery point.
  */
 #include "preload/guard.h"
 
@@ -99,7 +102,8 @@ static void run_recorded(void)
 		raw_sigprocmask(SIG_SETMASK, &all, &old);
 		r = guard.record[0];
 		guard.count--;
-		memmove(&guard.record[0], &guard.record[1], (size_t)guard.count * sizeof(guard.record[0]));
+		memmove(&guard.record[0], &guard.record[1],
+			(size_t)guard.count * sizeof(guard.record[0]));
 		raw_sigprocmask(SIG_SETMASK, &old, NULL);
 		run_masked(&r);
 	}
@@ -133,7 +137,8 @@ static bool is_fault(int sig, const siginfo_t *info)
 	}
 }
 
-/* True when the handler's run has been put off. All signals of the action's mask are blocked here. */
+/* True when the handler's run has been put off. All signals of the action's mask are blocked here.
+ */
 static bool record(int sig, const siginfo_t *info, const void *context, const struct sigaction *a)
 {
 	struct slot *slot;
@@ -167,7 +172,8 @@ static bool record(int sig, const siginfo_t *info, const void *context, const st
 	return true;
 }
 
-/* The kernel's default for a signal that the program does not handle but that has a trampoline (SEGV, BUS). */
+/* The kernel's default for a signal that the program does not handle but that has a trampoline
+ * (SEGV, BUS). */
 static void take_default(int sig, const siginfo_t *info)
 {
 	struct sigaction dfl;
@@ -242,14 +248,16 @@ int guard_sigaction(int sig, const struct sigaction *act, struct sigaction *old)
 	int err;
 
 	libc_need();
-	if (!__atomic_load_n(&installed, __ATOMIC_ACQUIRE) || sig < 1 || sig >= SIGNALS || untouched(sig))
+	if (!__atomic_load_n(&installed, __ATOMIC_ACQUIRE) || sig < 1 || sig >= SIGNALS ||
+		untouched(sig))
 		return libc.sigaction(sig, act, old);
 	before = wanted[sig];
 	if (act) {
 		want = *act;
 		wanted[sig] = want;
-		err = has_handler(&want) || sig == SIGSEGV || sig == SIGBUS ? set_trampoline(sig, &want)
-									   : libc.sigaction(sig, &want, NULL);
+		err = has_handler(&want) || sig == SIGSEGV || sig == SIGBUS
+			      ? set_trampoline(sig, &want)
+			      : libc.sigaction(sig, &want, NULL);
 		if (err) {
 			wanted[sig] = before;
 			return err;

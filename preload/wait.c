@@ -1,13 +1,15 @@
 /*
  * Waiting for sockets.
  *
- * A call that must sleep hangs a struct waiter on each socket (or epoll set) that it waits for, reads its slot's wake-up count under the
- * same hold of the lock under which it found nothing, and sleeps in host_sleep. Whoever makes the engine report a change hands
- * it out before releasing the lock (wait_dispatch): the waiters' slots are woken and look again. So no change between the look and
- * the sleep can be missed. A waiter belongs to one slot and goes when its wait ends, or with its thread.
+ * A call that must sleep hangs a struct waiter on each socket (or epoll set) that it waits for,
+ * reads its slot's wake-up count under the same hold of the lock under which it found nothing, and
+ * sleeps in host_sleep. Whoever makes the engine report a change hands it out before releasing the
+ * lock (wait_dispatch): the waiters' slots are woken and look again. So no change between the look
+ * and the sleep can be missed. A waiter belongs to one slot and goes when its wait ends, or with
+ * its thread.
  *
- * As with the kernel, a call that sleeps on a socket keeps it when another thread closes the last number: the hold is given
- * back when the wait ends (wait_sock_closed).
+ * As with the kernel, a call that sleeps on a socket keeps it when another thread closes the last
+ * number: the hold is given back when the wait ends (wait_sock_closed).
  */
 #include "preload/wait.h"
 
@@ -23,7 +25,8 @@ struct waiter {
 	ref slot_next;
 	u32 slot;
 	u32 events;
-	u32 closed; /* the process has closed the socket meanwhile: the last waiter's end gives up its hold */
+	u32 closed; /* the process has closed the socket meanwhile: the last waiter's end gives up
+		       its hold */
 };
 
 enum { WAITERS_MAX = 1u << 18 };
@@ -202,7 +205,8 @@ static int wait_kernel(struct pollfd *fds, u32 count)
 	return count ? raw_ppoll(fds, count, &none, NULL) : 0;
 }
 
-static bool wait_register(struct stack *s, struct slot *slot, const struct wait_sock *socks, u32 count)
+static bool wait_register(
+	struct stack *s, struct slot *slot, const struct wait_sock *socks, u32 count)
 {
 	u32 i;
 
@@ -221,7 +225,8 @@ static void wait_end(struct slot *slot)
 	host_leave();
 }
 
-int wait_any(struct wait_sock *socks, u32 nsocks, struct pollfd *fds, u32 nfds, u64 deadline_ns, const sigset_t *mask)
+int wait_any(struct wait_sock *socks, u32 nsocks, struct pollfd *fds, u32 nfds, u64 deadline_ns,
+	const sigset_t *mask)
 {
 	struct slot *slot = slot_self();
 	bool registered = false, last = deadline_ns == 0, polled = false, interrupted;

@@ -1,5 +1,6 @@
 /*
- * Waiting for sockets: waiters on sockets, poll, select, and the hand-out of readiness changes to them and to epoll sets.
+ * Waiting for sockets: waiters on sockets, poll, select, and the hand-out of readiness changes to
+ * them and to epoll sets.
  */
 #ifndef PRELOAD_WAIT_H
 #define PRELOAD_WAIT_H
@@ -8,17 +9,19 @@
 
 struct wait_sock {
 	ref sock;
-	u32 events;  /* EV_* wanted; EV_ERR and EV_HUP are always reported */
+	u32 events; /* EV_* wanted; EV_ERR and EV_HUP are always reported */
 	u32 revents;
 };
 
 /*
- * Waits until one of the sockets has one of its events, a kernel descriptor has events, the deadline passes, or a signal handler is
- * due. Without the lock. Returns the number of entries with revents (sockets and descriptors together), 0 at the deadline, -EINTR. A
- * socket that has been closed meanwhile gives EV_NVAL. deadline 0: looks once, without sleeping.
+ * Waits until one of the sockets has one of its events, a kernel descriptor has events, the
+ * deadline passes, or a signal handler is due. Without the lock. Returns the number of entries with
+ * revents (sockets and descriptors together), 0 at the deadline, -EINTR. A socket that has been
+ * closed meanwhile gives EV_NVAL. deadline 0: looks once, without sleeping.
  */
 enum { EV_NVAL = 0x020 };
-int wait_any(struct wait_sock *socks, u32 nsocks, struct pollfd *fds, u32 nfds, u64 deadline_ns, const sigset_t *mask);
+int wait_any(struct wait_sock *socks, u32 nsocks, struct pollfd *fds, u32 nfds, u64 deadline_ns,
+	const sigset_t *mask);
 
 /* The same for one socket: >0 ready, 0 deadline passed, -EINTR. */
 int wait_one(ref sock, u32 events, u64 deadline_ns);
@@ -26,16 +29,19 @@ int wait_one(ref sock, u32 events, u64 deadline_ns);
 /* Once, from the host's making: registers the slab of waiters. */
 void wait_init(struct stack *s);
 
-/* Under the lock: wakes those of a list of waiters that want one of the events, or the first one only. */
+/* Under the lock: wakes those of a list of waiters that want one of the events, or the first one
+ * only. */
 void wait_wake(struct stack *s, ref waiters, u32 events);
 void wait_wake_one(struct stack *s, ref waiters);
 
-/* Under the lock, from host_leave: takes every changed socket off the engine's list, wakes its waiters, notifies its epoll items. */
+/* Under the lock, from host_leave: takes every changed socket off the engine's list, wakes its
+ * waiters, notifies its epoll items. */
 void wait_dispatch(struct stack *s);
 
 /*
- * Under the lock: the last number of a socket in this process has been closed; its epoll items of this process go. As with the kernel, a call
- * that still sleeps on it keeps the socket: then true is returned and the caller leaves host_unhold to that call's end; else the caller does it.
+ * Under the lock: the last number of a socket in this process has been closed; its epoll items of
+ * this process go. As with the kernel, a call that still sleeps on it keeps the socket: then true
+ * is returned and the caller leaves host_unhold to that call's end; else the caller does it.
  */
 bool wait_sock_closed(struct stack *s, ref sock);
 

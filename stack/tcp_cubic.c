@@ -1,8 +1,9 @@
 /*
- * CUBIC (RFC 9438). After a loss the window falls to seven tenths; from there it follows a cubic of the time since, which is flat where the
- * loss was (w_max) and steep far from it, whatever the round-trip time. Where NewReno would be ahead, its estimate is used
- * (4.3). Windows are bytes, times milliseconds: the constants C = 0.4 and beta = 0.7 stand as fractions. Slow start is
- * RFC 5681's. A window that the program does not use stands still, and so does the cubic's time (5.8).
+ * CUBIC (RFC 9438). After a loss the window falls to seven tenths; from there it follows a cubic of
+ * the time since, which is flat where the loss was (w_max) and steep far from it, whatever the
+ * round-trip time. Where NewReno would be ahead, its estimate is used (4.3). Windows are bytes,
+ * times milliseconds: the constants C = 0.4 and beta = 0.7 stand as fractions. Slow start is RFC
+ * 5681's. A window that the program does not use stands still, and so does the cubic's time (5.8).
  */
 #include "stack/tcp.h"
 
@@ -11,18 +12,19 @@ enum { BETA = 7, BETA_OF = 10, ALPHA = 9, ALPHA_OF = 17 }; /* alpha = 3 (1 - bet
 #define TIME_MAX_MS 100000u /* the cubic is far beyond any window by then */
 
 struct cubic {
-	u64 epoch_ns;   /* congestion avoidance began, 0: not yet since the last event */
-	u64 idle_ns;    /* since when the window is not used, 0: it is */
-	u64 grown;      /* fraction of a byte of cwnd: numerator over cwnd */
-	u64 estimated;  /* fraction of a byte of w_est: numerator over ALPHA_OF * cwnd */
+	u64 epoch_ns;  /* congestion avoidance began, 0: not yet since the last event */
+	u64 idle_ns;   /* since when the window is not used, 0: it is */
+	u64 grown;     /* fraction of a byte of cwnd: numerator over cwnd */
+	u64 estimated; /* fraction of a byte of w_est: numerator over ALPHA_OF * cwnd */
 	u32 w_max;
 	u32 cwnd_prior; /* at the last congestion event */
 	u32 w_est;
-	u32 k_ms;       /* from the epoch until the cubic is at w_max again */
-	u32 origin;     /* w_max of this epoch, or where it began when that is above */
+	u32 k_ms;   /* from the epoch until the cubic is at w_max again */
+	u32 origin; /* w_max of this epoch, or where it began when that is above */
 };
 
-_Static_assert(sizeof(struct cubic) <= sizeof(((struct tcp *)0)->cc_private), "the algorithm's state fits");
+_Static_assert(sizeof(struct cubic) <= sizeof(((struct tcp *)0)->cc_private),
+	"the algorithm's state fits");
 
 static struct cubic *cubic_of(struct tcp *t)
 {
@@ -84,7 +86,8 @@ static void cubic_begin_epoch(struct tcp *t, struct cubic *c, u64 now_ns)
 /* What NewReno would have by now (4.3). */
 static void cubic_estimate(struct tcp *t, struct cubic *c, u32 acked)
 {
-	bool level = c->w_est >= c->cwnd_prior; /* back at the loss: NewReno's own slope from here */
+	bool level =
+		c->w_est >= c->cwnd_prior; /* back at the loss: NewReno's own slope from here */
 	u64 of = (u64)ALPHA_OF * t->cwnd;
 
 	c->estimated += (u64)acked * t->mss * (level ? ALPHA_OF : ALPHA);

@@ -1,6 +1,7 @@
 /*
- * epoll, poll and select over stack sockets mixed with pipes, eventfds and timers: level, edge, one-shot, exclusive, nested, changes while another
- * thread waits, and a wait that a cancellation ends.
+ * epoll, poll and select over stack sockets mixed with pipes, eventfds and timers: level, edge,
+ * one-shot, exclusive, nested, changes while another thread waits, and a wait that a cancellation
+ * ends.
  */
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -18,7 +19,8 @@ static int ctl(int ep, int op, int fd, uint32_t events, uint64_t data)
 
 static int by_data(const void *a, const void *b)
 {
-	uint64_t x = ((const struct epoll_event *)a)->data.u64, y = ((const struct epoll_event *)b)->data.u64;
+	uint64_t x = ((const struct epoll_event *)a)->data.u64,
+		 y = ((const struct epoll_event *)b)->data.u64;
 
 	return x < y ? -1 : x > y;
 }
@@ -148,7 +150,8 @@ static void level_and_edge(void)
 
 static void mixture(void)
 {
-	int ep = epoll_create1(0), fd[2], p[2], ev = eventfd(0, EFD_NONBLOCK), timer = timerfd_create(CLOCK_MONOTONIC, 0);
+	int ep = epoll_create1(0), fd[2], p[2], ev = eventfd(0, EFD_NONBLOCK),
+	    timer = timerfd_create(CLOCK_MONOTONIC, 0);
 	struct itimerspec in = {.it_value = {0, 50000000}};
 	struct pollfd set[6];
 	fd_set r, w;
@@ -174,7 +177,8 @@ static void mixture(void)
 	SHOW(read(fd[0], buf, 8));
 	wait_for("two left", ep, 1000);
 	set[0] = (struct pollfd){.fd = p[0], .events = POLLIN};
-	set[1] = (struct pollfd){.fd = fd[0], .events = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM | POLLWRBAND};
+	set[1] = (struct pollfd){
+		.fd = fd[0], .events = POLLIN | POLLOUT | POLLRDNORM | POLLWRNORM | POLLWRBAND};
 	set[2] = (struct pollfd){.fd = -1, .events = POLLIN};
 	set[3] = (struct pollfd){.fd = 998, .events = POLLIN};
 	set[4] = (struct pollfd){.fd = ep, .events = POLLIN};
@@ -191,9 +195,11 @@ static void mixture(void)
 	FD_SET(ev, &r);
 	FD_SET(timer, &r);
 	SHOW(select(timer + 1 > ev + 1 ? timer + 1 : ev + 1, &r, &w, NULL, &tv));
-	printf("select: %d %d %d %d %d\n", FD_ISSET(p[0], &r), FD_ISSET(fd[0], &r), FD_ISSET(fd[0], &w), FD_ISSET(ev, &r), FD_ISSET(timer, &r));
+	printf("select: %d %d %d %d %d\n", FD_ISSET(p[0], &r), FD_ISSET(fd[0], &r),
+		FD_ISSET(fd[0], &w), FD_ISSET(ev, &r), FD_ISSET(timer, &r));
 	FD_SET(fd[0], &r);
-	FD_SET(60, &r); /* within the kernel's smallest table of descriptors: beyond it a number is ignored */
+	FD_SET(60, &r); /* within the kernel's smallest table of descriptors: beyond it a number is
+			   ignored */
 	SHOW(select(61, &r, NULL, NULL, &tv));
 	for (int i = 0; i < 2; i++)
 		close(fd[i]), close(p[i]);
@@ -205,7 +211,8 @@ static void mixture(void)
 
 static void nested(void)
 {
-	int outer = epoll_create1(0), inner = epoll_create1(0), late = epoll_create1(0), fd[2], p[2];
+	int outer = epoll_create1(0), inner = epoll_create1(0), late = epoll_create1(0), fd[2],
+	    p[2];
 	struct pollfd set = {.fd = outer, .events = POLLIN};
 	char buf[8];
 
@@ -275,7 +282,8 @@ static void *wait_thread(void *arg)
 	return NULL;
 }
 
-/* Sockets added, and made ready, while threads sleep in epoll_wait on a set that was the kernel's alone. */
+/* Sockets added, and made ready, while threads sleep in epoll_wait on a set that was the kernel's
+ * alone. */
 static void while_waiting(void)
 {
 	struct waiter w[2];
@@ -395,7 +403,8 @@ static void handlers(void)
 	tick_fd = fd[0];
 	SHOW(sigaction(SIGALRM, &act, NULL));
 	SHOW(sigaction(SIGALRM, NULL, &old));
-	printf("handler kept: %d flags %x\n", old.sa_handler == on_tick, old.sa_flags & (SA_RESTART | SA_SIGINFO));
+	printf("handler kept: %d flags %x\n", old.sa_handler == on_tick,
+		old.sa_flags & (SA_RESTART | SA_SIGINFO));
 	timer_create(CLOCK_MONOTONIC, NULL, &timer);
 	timer_settime(timer, 0, &every, NULL);
 	for (int i = 0; i < 20000; i++) {

@@ -1,8 +1,9 @@
 /*
  * The simulated link and the two programs at its ends.
  *
- * Frames on their way stand in a heap by the time at which they are due, equal times in the order sent. Each turn serves whatever comes first,
- * a frame or a timer of either host, then lets the programs read and write as much as they can.
+ * Frames on their way stand in a heap by the time at which they are due, equal times in the order
+ * sent. Each turn serves whatever comes first, a frame or a timer of either host, then lets the
+ * programs read and write as much as they can.
  */
 #include "tests/lib/sim.h"
 
@@ -111,14 +112,19 @@ static struct flight heap_take(struct sim *m)
 	return first;
 }
 
-static void send_frame(struct sim *m, u32 from, const u8 *bytes, u32 len, const struct offload *offload)
+static void send_frame(
+	struct sim *m, u32 from, const u8 *bytes, u32 len, const struct offload *offload)
 {
 	struct impair_fate fate = impair_frame(&m->link[from], m->now_ns, len);
 
 	m->result.frames++;
 	m->result.wire_hash = hash_bytes(m->result.wire_hash ^ m->now_ns, bytes, len);
 	for (u32 i = 0; i < fate.copies; i++) {
-		struct flight f = {.due_ns = fate.due_ns, .order = m->order++, .to = !from, .len = len, .offload = *offload};
+		struct flight f = {.due_ns = fate.due_ns,
+			.order = m->order++,
+			.to = !from,
+			.len = len,
+			.offload = *offload};
 
 		f.bytes = malloc(len);
 		memcpy(f.bytes, bytes, len);
@@ -187,7 +193,8 @@ static const char *receive_some(struct end *e)
 			return NULL;
 		}
 		for (u32 i = 0; i < plan.count; i++)
-			e->received_hash = hash_stream(e->received_hash, sock_span(e->s, &plan.span[i]), plan.span[i].len);
+			e->received_hash = hash_stream(
+				e->received_hash, sock_span(e->s, &plan.span[i]), plan.span[i].len);
 		sock_recv_commit(e->s, &plan, (u32)n);
 		e->received += (u64)n;
 	}
@@ -212,7 +219,9 @@ static const char *serve_program(struct sim *m, u32 i)
 		return failure;
 	if (e->ended && e->sent_all && !e->closed) {
 		m->result.duration_ns = MAX(m->result.duration_ns, m->now_ns);
-		m->result.retransmits += ((struct tcp *)slab_get(e->s, SLAB_TCP, sock_get(e->s, e->sock)->tcp))->totals.retransmits;
+		m->result.retransmits +=
+			((struct tcp *)slab_get(e->s, SLAB_TCP, sock_get(e->s, e->sock)->tcp))
+				->totals.retransmits;
 		sock_close(e->s, e->sock);
 		e->sock = 0;
 		e->closed = true;
@@ -224,7 +233,8 @@ static const char *serve_program(struct sim *m, u32 i)
 
 static void open_hosts(struct sim *m)
 {
-	struct endpoint there = {.addr = addr_v4(NET_PEER), .port = PORT}, any = {.addr = addr_v4(0), .port = PORT};
+	struct endpoint there = {.addr = addr_v4(NET_PEER), .port = PORT},
+			any = {.addr = addr_v4(0), .port = PORT};
 	int error = 0;
 
 	for (u32 i = 0; i < 2; i++) {
@@ -304,8 +314,8 @@ static bool turn(struct sim *m, const char **failure)
 
 static const char *check_left_over(struct sim *m)
 {
-	static const enum slab_kind kinds[] = {SLAB_TCP, SLAB_TCP_REQUEST, SLAB_TCP_TIMEWAIT, SLAB_FRAME, SLAB_PKT_SMALL,
-		SLAB_PKT_MEDIUM, SLAB_PKT_LARGE};
+	static const enum slab_kind kinds[] = {SLAB_TCP, SLAB_TCP_REQUEST, SLAB_TCP_TIMEWAIT,
+		SLAB_FRAME, SLAB_PKT_SMALL, SLAB_PKT_MEDIUM, SLAB_PKT_LARGE};
 	u32 allowed;
 
 	for (u32 i = 0; i < 2; i++) {
@@ -332,19 +342,22 @@ struct sim_result sim_transfer(const struct sim_config *config)
 	drain(m, 0);
 	drain(m, 1);
 	while (!failure && !(m->end[0].closed && m->end[1].closed && stack_idle(m->end[0].s) &&
-		!slab_in_use(m->end[1].s, SLAB_TCP_TIMEWAIT) && !m->flights)) {
+				   !slab_in_use(m->end[1].s, SLAB_TCP_TIMEWAIT) && !m->flights)) {
 		if (!turn(m, &failure))
-			failure = m->end[0].closed && m->end[1].closed ? NULL : "both hosts wait for ever";
+			failure = m->end[0].closed && m->end[1].closed ? NULL
+								       : "both hosts wait for ever";
 		else if (m->now_ns - begin > config->limit_ns + 300 * NS_PER_S)
 			failure = "out of time";
-		if (!failure && stack_deadline(m->end[0].s) == NEVER && stack_deadline(m->end[1].s) == NEVER && !m->flights)
+		if (!failure && stack_deadline(m->end[0].s) == NEVER &&
+			stack_deadline(m->end[1].s) == NEVER && !m->flights)
 			break;
 	}
 	for (u32 i = 0; i < 2; i++) {
 		m->result.sent_hash[i] = m->end[i].sent_hash;
 		m->result.received_hash[i] = m->end[!i].received_hash;
 		m->result.link[i] = m->link[i];
-		if (!failure && (m->end[i].sent_hash != m->end[!i].received_hash || m->end[!i].received != config->bytes[i]))
+		if (!failure && (m->end[i].sent_hash != m->end[!i].received_hash ||
+					m->end[!i].received != config->bytes[i]))
 			failure = "the content differs";
 	}
 	if (!failure)

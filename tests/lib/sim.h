@@ -1,6 +1,7 @@
 /*
- * Two hosts joined by an impaired link, in virtual time: a transfer both ways over one TCP connection, verified by content hash.
- * Everything follows from the configuration and its seed: the same ones put the same bytes on the wire at the same times.
+ * Two hosts joined by an impaired link, in virtual time: a transfer both ways over one TCP
+ * connection, verified by content hash. Everything follows from the configuration and its seed: the
+ * same ones put the same bytes on the wire at the same times.
  */
 #ifndef TESTS_LIB_SIM_H
 #define TESTS_LIB_SIM_H
@@ -10,19 +11,21 @@
 
 struct sim_config {
 	struct impair_config link[2]; /* from the connecting host, and towards it */
-	u64 bytes[2];                 /* sent by the connecting host, and by the listening one */
+	u64 bytes[2];		      /* sent by the connecting host, and by the listening one */
 	u64 seed;
-	u64 limit_ns;                 /* virtual time after which the transfer has failed */
-	u32 features;                 /* DEVICE_*: what both devices can do; 0 with any impairment of single wire frames */
-	u16 mtu;                      /* 0: 1500 */
+	u64 limit_ns; /* virtual time after which the transfer has failed */
+	u32 features; /* DEVICE_*: what both devices can do; 0 with any impairment of single wire
+			 frames */
+	u16 mtu;      /* 0: 1500 */
 	void (*tune)(struct stack_tunables *); /* may be NULL */
 };
 
 struct sim_result {
-	const char *failure;  /* NULL: all bytes arrived, in order, once, and both hosts ended with nothing left over */
+	const char *failure; /* NULL: all bytes arrived, in order, once, and both hosts ended with
+				nothing left over */
 	u64 sent_hash[2], received_hash[2];
-	u64 wire_hash;        /* of every frame and its time, both ways */
-	u64 duration_ns;      /* until the last byte had been read */
+	u64 wire_hash;	 /* of every frame and its time, both ways */
+	u64 duration_ns; /* until the last byte had been read */
 	u64 frames;
 	u64 retransmits;
 	struct impair link[2]; /* with their counts */

@@ -1,6 +1,6 @@
 /*
- * Transfers over simulated links: each impairment alone, all together, and the issue of determinism. LONG=1 moves 1 GB through the worst link
- * and runs many more seeds.
+ * Transfers over simulated links: each impairment alone, all together, and the issue of
+ * determinism. LONG=1 moves 1 GB through the worst link and runs many more seeds.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -19,14 +19,15 @@ static void report(const char *id, const struct sim_result *r)
 		printf("not ok %s %s\n", id, r->failure);
 	else
 		printf("ok %s\n", id);
-	printf("# %s: %.3f s virtual, %" PRIu64 " frames, %" PRIu64 " retransmits\n", id, (double)r->duration_ns / 1e9, r->frames,
-		r->retransmits);
+	printf("# %s: %.3f s virtual, %" PRIu64 " frames, %" PRIu64 " retransmits\n", id,
+		(double)r->duration_ns / 1e9, r->frames, r->retransmits);
 	failed |= r->failure != NULL;
 }
 
 static struct sim_config base(u64 bytes, u64 seed)
 {
-	struct sim_config c = {.bytes = {bytes, bytes}, .seed = seed, .limit_ns = 100000 * NS_PER_S};
+	struct sim_config c = {
+		.bytes = {bytes, bytes}, .seed = seed, .limit_ns = 100000 * NS_PER_S};
 
 	for (int i = 0; i < 2; i++) {
 		c.link[i].delay_ns = 5 * NS_PER_MS;

@@ -25,7 +25,11 @@ static void setup(u32 cwnd, u64 rtt_ns)
 
 static void acked(u32 bytes, bool limited)
 {
-	struct tcp_cc_ack ack = {.now_ns = now_ns, .acked = bytes, .delivered = bytes, .in_flight = t.cwnd, .cwnd_limited = limited};
+	struct tcp_cc_ack ack = {.now_ns = now_ns,
+		.acked = bytes,
+		.delivered = bytes,
+		.in_flight = t.cwnd,
+		.cwnd_limited = limited};
 
 	tcp_cc_of(&t)->acked(&t, &ack);
 }
@@ -99,7 +103,8 @@ START_TEST(tcp_cubic_curve)
 }
 END_TEST
 
-/* With a short round-trip time NewReno's estimate is ahead: alpha segments a window until the old one, then one. */
+/* With a short round-trip time NewReno's estimate is ahead: alpha segments a window until the old
+ * one, then one. */
 START_TEST(tcp_cubic_reno_friendly)
 {
 	double rounds;
@@ -148,7 +153,8 @@ START_TEST(tcp_cubic_idle)
 }
 END_TEST
 
-/* The steepest growth is half a window in a round-trip time (4.5), and large windows do not overflow. */
+/* The steepest growth is half a window in a round-trip time (4.5), and large windows do not
+ * overflow. */
 START_TEST(tcp_cubic_bounds)
 {
 	u32 before;
