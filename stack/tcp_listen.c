@@ -170,14 +170,18 @@ void tcp_listen_input(struct stack *s, struct sock *listener, struct tcp_segment
 {
 	struct tcp *t = tcp_of(s, listener);
 
-	if (seg->flags & TH_RST)
+	if (seg->flags & TH_RST) {
+		counter_inc(s, counter_tcp_discarded);
 		return;
+	}
 	if (seg->flags & TH_ACK) {
 		tcp_refuse(s, seg);
 		return;
 	}
-	if (!(seg->flags & TH_SYN) || seg->flags & TH_FIN || !t)
+	if (!(seg->flags & TH_SYN) || seg->flags & TH_FIN || !t) {
+		counter_inc(s, counter_tcp_discarded);
 		return;
+	}
 	if (tcp_accept_full(t)) {
 		counter_inc(s, counter_tcp_accept_overflow);
 		return;
@@ -304,9 +308,10 @@ void tcp_request_input(struct stack *s, struct tcp_request *req, struct tcp_segm
 						   seq_gt(end, expected);
 
 	if ((seg->flags & (TH_SYN | TH_ACK | TH_RST)) == TH_SYN && seg->seq == req->irs) {
-		if (s->now_ns - req->sent_ns >= NS_PER_MS ||
-			!req->sent_ns) /* the SYN-ACK was lost */
+		if (s->now_ns - req->sent_ns >= NS_PER_MS || !req->sent_ns) /* the SYN-ACK was lost */
 			tcp_request_syn_ack(s, req);
+		else
+			counter_inc(s, counter_tcp_discarded);
 		return;
 	}
 	if (seg->flags & TH_RST) {
@@ -315,6 +320,8 @@ void tcp_request_input(struct stack *s, struct tcp_request *req, struct tcp_segm
 			tcp_request_free(s, req);
 		else if (in_window)
 			tcp_request_challenge(s, req);
+		else
+			counter_inc(s, counter_tcp_out_of_window);
 		return;
 	}
 	if (req->flags & TCP_OPT_TIMESTAMP &&
@@ -326,6 +333,8 @@ void tcp_request_input(struct stack *s, struct tcp_request *req, struct tcp_segm
 	}
 	if (seg->flags & TH_ACK)
 		tcp_request_ack(s, req, seg);
+	else
+		counter_inc(s, counter_tcp_no_ack);
 }
 
 /* --- the accept queue --- */

@@ -114,10 +114,14 @@ static bool tcp_in_syn_sent(
 	if (seg->flags & TH_RST) { /* second; without an ACK it may be anybody's (RFC 5961 3.2) */
 		if (acked)
 			tcp_done(s, sk, t, ECONNREFUSED);
+		else
+			counter_inc(s, counter_tcp_discarded);
 		return false;
 	}
-	if (!(seg->flags & TH_SYN) || seg->flags & TH_FIN) /* fourth and fifth */
+	if (!(seg->flags & TH_SYN) || seg->flags & TH_FIN) { /* fourth and fifth */
+		counter_inc(s, counter_tcp_discarded);
 		return false;
+	}
 	tcp_take_syn(s, sk, t, seg);
 	if (!acked) { /* simultaneous open (MUST-10) */
 		tcp_set_state(s, sk, t, TCP_SYN_RECEIVED);
@@ -298,8 +302,10 @@ static bool tcp_advance_close(struct stack *s, struct sock *sk, struct tcp *t)
 static bool tcp_check_ack(
 	struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
 {
-	if (!(seg->flags & TH_ACK))
+	if (!(seg->flags & TH_ACK)) {
+		counter_inc(s, counter_tcp_no_ack);
 		return false;
+	}
 	if (t->state == TCP_SYN_RECEIVED)
 		return tcp_ack_syn_received(s, sk, t, seg) && tcp_advance_close(s, sk, t);
 	if (seq_gt(seg->ack, t->snd_nxt)) {

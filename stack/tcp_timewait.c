@@ -146,6 +146,7 @@ bool tcp_timewait_input(struct stack *s, struct tcp_timewait *tw, struct tcp_seg
 		tcp_timewait_free(s, tw);
 		return true;
 	}
+	counter_inc(s, counter_tcp_timewait_segment);
 	if (seg->flags & TH_SYN) {
 		tcp_timewait_ack(s, tw);
 		return false;

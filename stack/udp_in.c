@@ -133,6 +133,12 @@ static bool group_wanted(struct stack *s, const struct sock *sk, const struct pk
 	       mcast_wants(s, sk, &p->to.addr, &p->from.addr, p->ifindex);
 }
 
+static void drop(struct stack *s, ref pkt, enum counter why)
+{
+	counter_inc(s, why);
+	pkt_release(s, pkt);
+}
+
 /* To all that want it: copies, and the packet itself to the last; consumes it. */
 static void deliver_group(struct stack *s, ref pkt)
 {
@@ -155,7 +161,7 @@ static void deliver_group(struct stack *s, ref pkt)
 	if (last)
 		deliver(s, last, pkt);
 	else
-		pkt_release(s, pkt);
+		drop(s, pkt, counter_udp_ignored_group);
 }
 
 static struct sock *lookup(struct stack *s, const struct pkt *p)
@@ -165,12 +171,6 @@ static struct sock *lookup(struct stack *s, const struct pkt *p)
 	if (sk && device_matches(sk, p))
 		return sk;
 	return sock_get(s, sock_lookup(s, PROTO_UDP, &p->to, &p->from, p->ifindex));
-}
-
-static void drop(struct stack *s, ref pkt, enum counter why)
-{
-	counter_inc(s, why);
-	pkt_release(s, pkt);
 }
 
 void udp_input(struct stack *s, ref pkt)
