@@ -280,6 +280,7 @@ static void tcp_request_ack(struct stack *s, struct tcp_request *req, struct tcp
 		return;
 	}
 	if (bare && t->defer_accept_s && s->now_ns - req->began_ns < t->defer_accept_s * NS_PER_S) {
+		counter_inc(s, counter_tcp_defer_accept);
 		req->acked = true;
 		return;
 	}
