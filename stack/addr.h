@@ -1,6 +1,7 @@
 /*
- * Addresses of either family. An address is 128 bits with its family; IPv4 stands in the last four bytes, in the
- * IPv4-mapped form of RFC 4291 2.5.5.2, so that equality and hashing are the same for both.
+ * Addresses of either family. An address is 128 bits with its family; IPv4 stands in the last four
+ * bytes, in the IPv4-mapped form of RFC 4291 2.5.5.2, so that equality and hashing are the same for
+ * both.
  */
 #ifndef STACK_ADDR_H
 #define STACK_ADDR_H
@@ -61,7 +62,8 @@ static inline bool addr_is_any(const struct addr *a)
 
 static inline bool addr_is_multicast(const struct addr *a)
 {
-	return a->family == FAMILY_INET ? a->b[12] >> 4 == 0xe : a->family == FAMILY_INET6 && a->b[0] == 0xff;
+	return a->family == FAMILY_INET ? a->b[12] >> 4 == 0xe
+					: a->family == FAMILY_INET6 && a->b[0] == 0xff;
 }
 
 static inline bool addr_is_loopback(const struct addr *a)

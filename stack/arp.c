@@ -1,9 +1,10 @@
 /*
  * ARP for IPv4 over Ethernet (RFC 826), and address conflict detection (RFC 5227).
  *
- * An entry is made only for a station that asks for us, as it will be answered; what others say updates entries that
- * exist, in neigh.c. Our own address is announced twice when the host starts, after three probes if the configuration asks for
- * them (the address is usable only then). Another station's claim to it is answered with one announcement in 10 s.
+ * An entry is made only for a station that asks for us, as it will be answered; what others say
+ * updates entries that exist, in neigh.c. Our own address is announced twice when the host starts,
+ * after three probes if the configuration asks for them (the address is usable only then). Another
+ * station's claim to it is answered with one announcement in 10 s.
  */
 #include <string.h>
 
@@ -15,12 +16,12 @@ enum { ARP_LEN = 28, ARP_REQUEST = 1, ARP_REPLY = 2 };
 
 /* RFC 5227 1.1 */
 enum { PROBE_NUM = 3, ANNOUNCE_NUM = 2 };
-#define PROBE_WAIT_MS       1000u
-#define PROBE_MIN_MS        1000u
-#define PROBE_SPAN_MS       1000u /* PROBE_MAX - PROBE_MIN */
-#define ANNOUNCE_WAIT_NS    (2 * NS_PER_S)
-#define ANNOUNCE_GAP_NS     (2 * NS_PER_S)
-#define DEFEND_INTERVAL_NS  (10 * NS_PER_S)
+#define PROBE_WAIT_MS	   1000u
+#define PROBE_MIN_MS	   1000u
+#define PROBE_SPAN_MS	   1000u /* PROBE_MAX - PROBE_MIN */
+#define ANNOUNCE_WAIT_NS   (2 * NS_PER_S)
+#define ANNOUNCE_GAP_NS	   (2 * NS_PER_S)
+#define DEFEND_INTERVAL_NS (10 * NS_PER_S)
 
 static const u8 everybody[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 
@@ -30,8 +31,8 @@ struct arp {
 	u8 sender_mac[6];
 };
 
-static void arp_send(struct stack *s, u32 ifindex, u16 op, const u8 dst[6], const struct addr *sender,
-	const struct addr *target, const u8 target_mac[6])
+static void arp_send(struct stack *s, u32 ifindex, u16 op, const u8 dst[6],
+	const struct addr *sender, const struct addr *target, const u8 target_mac[6])
 {
 	struct netif *n = netif_get(s, ifindex);
 	ref frame = frame_alloc(s);
@@ -51,7 +52,8 @@ static void arp_send(struct stack *s, u32 ifindex, u16 op, const u8 dst[6], cons
 	memcpy(h + 18, target_mac, 6);
 	put32(h + 24, addr_get4(target));
 	counter_inc(s, counter_arp_out);
-	LOG(s, LOG_ARP, LOG_DEBUG, "out %s from %A for %A to %M", op == ARP_REQUEST ? "request" : "reply", sender, target, dst);
+	LOG(s, LOG_ARP, LOG_DEBUG, "out %s from %A for %A to %M",
+		op == ARP_REQUEST ? "request" : "reply", sender, target, dst);
 	eth_output(s, frame, dst, ETHERTYPE_ARP);
 }
 
@@ -61,10 +63,12 @@ void arp_request(struct stack *s, u32 ifindex, const struct addr *target, const 
 	const struct netif_addr *na = netif_source(netif_get(s, ifindex), target);
 	struct addr any = addr_v4(0);
 
-	arp_send(s, ifindex, ARP_REQUEST, mac ? mac : everybody, na ? &na->addr : &any, target, unknown);
+	arp_send(s, ifindex, ARP_REQUEST, mac ? mac : everybody, na ? &na->addr : &any, target,
+		unknown);
 }
 
-static void arp_claim(struct stack *s, u32 ifindex, const struct addr *sender, const struct addr *addr)
+static void arp_claim(
+	struct stack *s, u32 ifindex, const struct addr *sender, const struct addr *addr)
 {
 	static const u8 unknown[6];
 
@@ -116,8 +120,12 @@ void arp_task(struct stack *s, ref r)
 	if (na->probes_sent < PROBE_NUM) {
 		arp_claim(s, task->ifindex, &any, &na->addr);
 		na->probes_sent++;
-		wheel_arm(s, r, s->now_ns + (na->probes_sent == PROBE_NUM ? ANNOUNCE_WAIT_NS
-			: (PROBE_MIN_MS + random_below(&s->random, PROBE_SPAN_MS)) * NS_PER_MS));
+		wheel_arm(s, r,
+			s->now_ns + (na->probes_sent == PROBE_NUM
+						    ? ANNOUNCE_WAIT_NS
+						    : (PROBE_MIN_MS + random_below(&s->random,
+									      PROBE_SPAN_MS)) *
+							      NS_PER_MS));
 		return;
 	}
 	na->state = NETIF_ADDR_VALID;
@@ -164,7 +172,7 @@ static bool arp_parse(struct stack *s, struct pkt *p, struct arp *a)
 	}
 	a->op = get16(h + 6);
 	if (get16(h) != 1 || get16(h + 2) != ETHERTYPE_IP4 || h[4] != 6 || h[5] != 4 ||
-			(a->op != ARP_REQUEST && a->op != ARP_REPLY)) {
+		(a->op != ARP_REQUEST && a->op != ARP_REPLY)) {
 		counter_inc(s, counter_arp_malformed);
 		return false;
 	}
@@ -180,8 +188,10 @@ static bool arp_sender_valid(const struct stack *s, const struct netif *n, const
 	static const u8 none[6];
 	u32 ip = addr_get4(&a->sender);
 
-	return !(a->sender_mac[0] & 1) && memcmp(a->sender_mac, none, 6) != 0 && memcmp(a->sender_mac, n->mac, 6) != 0 &&
-		(ip == 0 || (ip >> 24 != 0 && ip >> 24 != 127 && ip >> 28 < 0xe && !netif_is_broadcast(s, &a->sender)));
+	return !(a->sender_mac[0] & 1) && memcmp(a->sender_mac, none, 6) != 0 &&
+	       memcmp(a->sender_mac, n->mac, 6) != 0 &&
+	       (ip == 0 || (ip >> 24 != 0 && ip >> 24 != 127 && ip >> 28 < 0xe &&
+				   !netif_is_broadcast(s, &a->sender)));
 }
 
 static void arp_handle(struct stack *s, u32 ifindex, const struct arp *a, bool unicast)
@@ -209,7 +219,8 @@ static void arp_handle(struct stack *s, u32 ifindex, const struct arp *a, bool u
 	if (wanted) {
 		if (!probe && netif_on_link(n, &a->sender))
 			neigh_learn(s, &a->sender, ifindex, a->sender_mac);
-		arp_send(s, ifindex, ARP_REPLY, a->sender_mac, &a->target, &a->sender, a->sender_mac);
+		arp_send(s, ifindex, ARP_REPLY, a->sender_mac, &a->target, &a->sender,
+			a->sender_mac);
 	} else if (!probe) {
 		neigh_heard(s, &a->sender, ifindex, a->sender_mac, false);
 	}
@@ -223,8 +234,9 @@ void arp_input(struct stack *s, ref pkt)
 
 	counter_inc(s, counter_arp_in);
 	if (arp_parse(s, p, &a)) {
-		LOG(s, LOG_ARP, LOG_DEBUG, "in %s from %A at %M for %A", a.op == ARP_REQUEST ? "request" : "reply", &a.sender,
-			a.sender_mac, &a.target);
+		LOG(s, LOG_ARP, LOG_DEBUG, "in %s from %A at %M for %A",
+			a.op == ARP_REQUEST ? "request" : "reply", &a.sender, a.sender_mac,
+			&a.target);
 		if (arp_sender_valid(s, n, &a))
 			arp_handle(s, p->ifindex, &a, !(p->flags & PKT_LINK_BROADCAST));
 		else

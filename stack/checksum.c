@@ -1,6 +1,6 @@
 /*
- * The Internet checksum (RFC 1071). Words are summed in the machine's byte order and the result turned round once: the sum
- * is the same in either order (RFC 1071 2 (B)).
+ * The Internet checksum (RFC 1071). Words are summed in the machine's byte order and the result
+ * turned round once: the sum is the same in either order (RFC 1071 2 (B)).
  */
 #include <string.h>
 

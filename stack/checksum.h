@@ -4,7 +4,8 @@
 
 #include "stack/addr.h"
 
-/* Adds len bytes to a running sum; every call but the last of a message must have an even length. */
+/* Adds len bytes to a running sum; every call but the last of a message must have an even length.
+ */
 u32 checksum_add(u32 sum, const void *data, u32 len);
 
 /* The 16 bits to store, in host order (put16 them), from a running sum: folded and complemented. */

@@ -87,7 +87,8 @@ void conn_rebuild(struct stack *s)
 
 			if (!c || (kinds[k] == SLAB_SOCK && !(sk->flags & SOCK_HASHED)))
 				continue;
-			hash_insert(s, &s->conns, conn_hash(s, c->proto, &c->local, &c->remote), c->slab.self);
+			hash_insert(s, &s->conns, conn_hash(s, c->proto, &c->local, &c->remote),
+				c->slab.self);
 		}
 	}
 }

@@ -20,6 +20,6 @@ u64 counter_read(const struct stack *s, enum counter c);
 const char *counter_name(enum counter c); /* "udp_no_port" */
 const char *counter_snmp(enum counter c); /* "UdpNoPorts", or "" */
 const char *counter_text(enum counter c);
-int counter_by_name(const char *name);    /* the index, or -1 */
+int counter_by_name(const char *name); /* the index, or -1 */
 
 #endif

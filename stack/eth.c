@@ -16,7 +16,8 @@ static bool eth_group_wanted(const u8 *mac)
 {
 	static const u8 all[6] = {0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
 
-	return !memcmp(mac, all, 6) || (mac[0] == 0x01 && mac[1] == 0x00 && mac[2] == 0x5e && !(mac[3] & 0x80));
+	return !memcmp(mac, all, 6) ||
+	       (mac[0] == 0x01 && mac[1] == 0x00 && mac[2] == 0x5e && !(mac[3] & 0x80));
 }
 
 static void eth_drop(struct stack *s, ref pkt, struct netif *n, enum counter why)
@@ -82,7 +83,8 @@ void eth_output(struct stack *s, ref frame, const u8 dst[6], u16 ethertype)
 		f->offload.csum_start = (u16)(f->offload.csum_start + ETH_HEADER);
 	if (f->offload.gso_type)
 		f->offload.header_len = (u16)(f->offload.header_len + ETH_HEADER);
-	LOG(s, LOG_ETH, LOG_TRACE, "out %M > %M type %x, %u bytes", h + 6, h, (u32)ethertype, f->len);
+	LOG(s, LOG_ETH, LOG_TRACE, "out %M > %M type %x, %u bytes", h + 6, h, (u32)ethertype,
+		f->len);
 	if (stack_tx_queue(s, frame))
 		counter_inc(s, counter_eth_out);
 }

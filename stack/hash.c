@@ -1,7 +1,7 @@
 /*
- * Look-up tables with linear hashing (Litwin 1980): the table grows by one bucket for every entry above one per bucket, by
- * splitting the next bucket in order, so that an insertion costs the same at any size. Buckets are refs of the first object
- * and lie in spans of the region.
+ * Look-up tables with linear hashing (Litwin 1980): the table grows by one bucket for every entry
+ * above one per bucket, by splitting the next bucket in order, so that an insertion costs the same
+ * at any size. Buckets are refs of the first object and lie in spans of the region.
  */
 #include "stack/stack.h"
 

@@ -1,11 +1,13 @@
 /*
- * ICMP (RFC 792, RFC 1122 3.2.2): echo, errors received and passed to the socket concerned, errors sent.
+ * ICMP (RFC 792, RFC 1122 3.2.2): echo, errors received and passed to the socket concerned, errors
+ * sent.
  *
- * Errors received are believed only as far as the transport protocol can verify the quoted packet (RFC 5927); nothing here
- * changes a route or a path MTU. Source quench, redirects, timestamps, address masks and router advertisements are ignored
- * (RFC 6633, RFC 6918). Errors sent are limited per destination as Linux does (a burst of six, then one per
- * icmp_ratelimit), but the cost of each is drawn at random, so that the limit cannot serve to count what others were
- * told (CVE-2020-25705); errors to ourselves are not limited.
+ * Errors received are believed only as far as the transport protocol can verify the quoted packet
+ * (RFC 5927); nothing here changes a route or a path MTU. Source quench, redirects, timestamps,
+ * address masks and router advertisements are ignored (RFC 6633, RFC 6918). Errors sent are limited
+ * per destination as Linux does (a burst of six, then one per icmp_ratelimit), but the cost of each
+ * is drawn at random, so that the limit cannot serve to count what others were told
+ * (CVE-2020-25705); errors to ourselves are not limited.
  */
 #include <string.h>
 
@@ -41,7 +43,7 @@ static const struct icmp_errno unreach_errors[] = {
 	{EOPNOTSUPP, false},   /* source route failed */
 	{ENETUNREACH, true},   /* destination net unknown */
 	{EHOSTDOWN, true},     /* destination host unknown */
-	{ENONET, true},        /* source host isolated */
+	{ENONET, true},	       /* source host isolated */
 	{ENETUNREACH, true},   /* net prohibited */
 	{EHOSTUNREACH, true},  /* host prohibited */
 	{ENETUNREACH, false},  /* net unreachable for this type of service */
@@ -74,7 +76,8 @@ static bool icmp_convert(struct icmp_error *e)
 	}
 }
 
-/* For routers that do not give the next hop's MTU: the next plateau below the quoted packet's length (RFC 1191 7.1). */
+/* For routers that do not give the next hop's MTU: the next plateau below the quoted packet's
+ * length (RFC 1191 7.1). */
 static u32 icmp_plateau(u32 len)
 {
 	static const u16 plateaus[] = {32000, 17914, 8166, 4352, 2002, 1492, 1006, 508, 296};
@@ -89,8 +92,8 @@ static u32 icmp_plateau(u32 len)
 /* --- errors received --- */
 
 /*
- * The view is at the quoted IP header. Makes pkt.to and pkt.from the quoted packet's ends, leaves the view at its transport
- * header; false when it is no packet of ours, or not enough of one.
+ * The view is at the quoted IP header. Makes pkt.to and pkt.from the quoted packet's ends, leaves
+ * the view at its transport header; false when it is no packet of ours, or not enough of one.
  */
 static bool icmp_parse_quote(struct stack *s, struct pkt *p, struct icmp_error *e)
 {
@@ -127,8 +130,8 @@ static void icmp_report(struct stack *s, struct pkt *quoted, struct icmp_error *
 		counter_inc(s, counter_icmp_quote);
 		return;
 	}
-	LOG(s, LOG_ICMP, LOG_DEBUG, "error type %u code %u from %A about %E > %E", (u32)e->type, (u32)e->code, &e->offender,
-		&quoted->to, &quoted->from);
+	LOG(s, LOG_ICMP, LOG_DEBUG, "error type %u code %u from %A about %E > %E", (u32)e->type,
+		(u32)e->code, &e->offender, &quoted->to, &quoted->from);
 	if (e->proto == PROTO_TCP)
 		tcp_icmp_error(s, quoted, e);
 	else if (e->proto == PROTO_UDP)
@@ -140,7 +143,8 @@ static void icmp_report(struct stack *s, struct pkt *quoted, struct icmp_error *
 static void icmp_error_input(struct stack *s, struct pkt *p)
 {
 	const u8 *h = pkt_pull(p, ICMP_HEADER);
-	struct icmp_error e = {.family = FAMILY_INET, .type = h[0], .code = h[1], .offender = p->from.addr};
+	struct icmp_error e = {
+		.family = FAMILY_INET, .type = h[0], .code = h[1], .offender = p->from.addr};
 
 	if (e.type == ICMP_UNREACH && e.code == UNREACH_FRAG_NEEDED)
 		e.info = get16(h + 6);
@@ -181,13 +185,15 @@ void icmp_report_unsent(struct stack *s, struct frame *f, u8 type, u8 code)
 static void icmp_echo(struct stack *s, ref pkt)
 {
 	struct pkt *p = pkt_get(s, pkt);
-	bool group = p->flags & PKT_LINK_BROADCAST || addr_is_multicast(&p->to.addr) || netif_is_broadcast(s, &p->to.addr);
+	bool group = p->flags & PKT_LINK_BROADCAST || addr_is_multicast(&p->to.addr) ||
+		     netif_is_broadcast(s, &p->to.addr);
 	struct ip_out ip = {.dst = p->from.addr, .proto = PROTO_ICMP, .tos = p->tos};
 	ref frame;
 	u8 *h;
 
 	counter_inc(s, counter_icmp_echo_in);
-	if (s->tunables.icmp_echo_ignore_all || (group && s->tunables.icmp_echo_ignore_broadcasts)) {
+	if (s->tunables.icmp_echo_ignore_all ||
+		(group && s->tunables.icmp_echo_ignore_broadcasts)) {
 		counter_inc(s, group ? counter_icmp_broadcast : counter_icmp_echo_ignored);
 		pkt_release(s, pkt);
 		return;
@@ -197,7 +203,7 @@ static void icmp_echo(struct stack *s, ref pkt)
 	h = pkt_peek(p, 0, ICMP_HEADER);
 	h[0] = ICMP_ECHO_REPLY;
 	/* Only the type has changed (RFC 1624, equation 3). */
-	put16(h + 2, checksum_finish((u16)~get16(h + 2) + (u32)(u16)~(ICMP_ECHO << 8)));
+	put16(h + 2, checksum_finish((u16)~get16(h + 2) + (u32)(u16) ~(ICMP_ECHO << 8)));
 	frame = frame_from_pkt(s, pkt);
 	if (!frame)
 		return;
@@ -214,7 +220,8 @@ static bool icmp_check(struct stack *s, struct pkt *p)
 		counter_inc(s, counter_icmp_short);
 		return false;
 	}
-	if (!(p->flags & PKT_LOOPED) && checksum_finish(checksum_add(0, pkt_peek(p, 0, len), len))) {
+	if (!(p->flags & PKT_LOOPED) &&
+		checksum_finish(checksum_add(0, pkt_peek(p, 0, len), len))) {
 		counter_inc(s, counter_icmp_csum);
 		return false;
 	}
@@ -232,8 +239,8 @@ void icmp_input(struct stack *s, ref pkt)
 		return;
 	}
 	type = *pkt_peek(p, 0, 1);
-	LOG(s, LOG_ICMP, LOG_TRACE, "in %A > %A type %u code %u len %u", &p->from.addr, &p->to.addr, (u32)type,
-		(u32)*pkt_peek(p, 1, 1), pkt_len(p));
+	LOG(s, LOG_ICMP, LOG_TRACE, "in %A > %A type %u code %u len %u", &p->from.addr, &p->to.addr,
+		(u32)type, (u32)*pkt_peek(p, 1, 1), pkt_len(p));
 	switch (type) {
 	case ICMP_ECHO:
 		icmp_echo(s, pkt);
@@ -282,17 +289,20 @@ static bool icmp_allowed(struct stack *s, const struct addr *dst)
 	return true;
 }
 
-/* RFC 1122 3.2.2: not about errors, broadcasts, fragments but the first, or a source that is no single host. */
-static bool icmp_suppressed(const struct stack *s, const struct pkt *about, const u8 *h, u32 header_len, u32 len)
+/* RFC 1122 3.2.2: not about errors, broadcasts, fragments but the first, or a source that is no
+ * single host. */
+static bool icmp_suppressed(
+	const struct stack *s, const struct pkt *about, const u8 *h, u32 header_len, u32 len)
 {
 	struct addr src = addr_v4(get32(h + 12)), dst = addr_v4(get32(h + 16));
 	bool looped = about->flags & PKT_LOOPED;
 	u8 type;
 
-	if (about->flags & PKT_LINK_BROADCAST || addr_is_multicast(&dst) || netif_is_broadcast(s, &dst))
+	if (about->flags & PKT_LINK_BROADCAST || addr_is_multicast(&dst) ||
+		netif_is_broadcast(s, &dst))
 		return true;
-	if (addr_is_any(&src) || addr_is_multicast(&src) || netif_is_broadcast(s, &src) || addr_get4(&src) >> 28 == 0xf ||
-			(addr_is_loopback(&src) && !looped))
+	if (addr_is_any(&src) || addr_is_multicast(&src) || netif_is_broadcast(s, &src) ||
+		addr_get4(&src) >> 28 == 0xf || (addr_is_loopback(&src) && !looped))
 		return true;
 	if (get16(h + 6) & FRAG_OFFSET)
 		return true;
@@ -301,17 +311,20 @@ static bool icmp_suppressed(const struct stack *s, const struct pkt *about, cons
 	if (len <= header_len)
 		return true;
 	type = h[header_len];
-	return type != ICMP_ECHO && type != ICMP_ECHO_REPLY && type != ICMP_TIMESTAMP && type != ICMP_TIMESTAMP_REPLY;
+	return type != ICMP_ECHO && type != ICMP_ECHO_REPLY && type != ICMP_TIMESTAMP &&
+	       type != ICMP_TIMESTAMP_REPLY;
 }
 
 static void icmp_count_out(struct stack *s, u8 type)
 {
 	counter_inc(s, counter_icmp_out);
 	counter_inc(s, type == ICMP_UNREACH ? counter_icmp_unreach_out
-		: type == ICMP_TIME ? counter_icmp_time_out : counter_icmp_param_out);
+		       : type == ICMP_TIME  ? counter_icmp_time_out
+					    : counter_icmp_param_out);
 }
 
-static void icmp_emit_error(struct stack *s, const u8 *quote, u32 quote_len, u8 type, u8 code, u32 info)
+static void icmp_emit_error(
+	struct stack *s, const u8 *quote, u32 quote_len, u8 type, u8 code, u32 info)
 {
 	struct ip_out ip = {
 		.dst = addr_v4(get32(quote + 12)),

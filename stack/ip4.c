@@ -1,9 +1,10 @@
 /*
- * IPv4 input (RFC 791, RFC 1122 3.2.1): validation in the order version, lengths, checksum, source, options, destination;
- * reassembly; delivery. Sending is in ip4_out.c.
+ * IPv4 input (RFC 791, RFC 1122 3.2.1): validation in the order version, lengths, checksum, source,
+ * options, destination; reassembly; delivery. Sending is in ip4_out.c.
  *
- * Packets from the device and packets to ourselves (PKT_LOOPED) take the same way; what makes sense only for the wire, such
- * as refusing our own address as a source, is left out for the latter. Source routes are refused (RFC 7126 4.3, 4.4).
+ * Packets from the device and packets to ourselves (PKT_LOOPED) take the same way; what makes sense
+ * only for the wire, such as refusing our own address as a source, is left out for the latter.
+ * Source routes are refused (RFC 7126 4.3, 4.4).
  */
 #include <string.h>
 
@@ -13,7 +14,15 @@
 #include "stack/reasm.h"
 #include "stack/stack.h"
 
-enum { IP_HEADER = 20, OPT_END = 0, OPT_NOP = 1, OPT_RR = 7, OPT_TS = 68, OPT_LSRR = 131, OPT_SSRR = 137 };
+enum {
+	IP_HEADER = 20,
+	OPT_END = 0,
+	OPT_NOP = 1,
+	OPT_RR = 7,
+	OPT_TS = 68,
+	OPT_LSRR = 131,
+	OPT_SSRR = 137
+};
 enum { ICMP_UNREACH = 3, ICMP_UNREACH_PROTO = 2, ICMP_PARAM = 12 };
 enum { FRAG_MF = 0x2000, FRAG_OFFSET = 0x1fff };
 
@@ -33,11 +42,13 @@ static void ip4_drop(struct stack *s, ref pkt, enum counter why)
 	counter_inc(s, why);
 	if (n)
 		n->rx_dropped++;
-	LOG(s, LOG_IP, LOG_DEBUG, "drop: %s (from %A to %A)", counter_text(why), &p->from.addr, &p->to.addr);
+	LOG(s, LOG_IP, LOG_DEBUG, "drop: %s (from %A to %A)", counter_text(why), &p->from.addr,
+		&p->to.addr);
 	pkt_release(s, pkt);
 }
 
-/* Reads the header and cuts the view to the packet's own length. Returns 0, or why the packet is dropped. */
+/* Reads the header and cuts the view to the packet's own length. Returns 0, or why the packet is
+ * dropped. */
 static enum counter ip4_parse(struct pkt *p, struct ip4_header *ip)
 {
 	const u8 *h = pkt_peek(p, 0, IP_HEADER);
@@ -68,18 +79,20 @@ static bool ip4_source_valid(const struct stack *s, const struct addr *src)
 {
 	u32 ip = addr_get4(src);
 
-	return ip >> 24 != 0 && ip >> 24 != 127 && ip >> 28 < 0xe && !netif_is_local(s, src) && !netif_is_broadcast(s, src);
+	return ip >> 24 != 0 && ip >> 24 != 127 && ip >> 28 < 0xe && !netif_is_local(s, src) &&
+	       !netif_is_broadcast(s, src);
 }
 
-/* A route of n-byte slots behind a pointer that counts from 1: within the option, or just behind a full one. */
+/* A route of n-byte slots behind a pointer that counts from 1: within the option, or just behind a
+ * full one. */
 static bool ip4_option_pointer_ok(const u8 *option, u8 len, u8 first)
 {
 	return len >= 3 && option[2] >= first && option[2] <= len + 1;
 }
 
 /*
- * Checks the options' form: nothing reads them afterwards. 0, or the offset in the header of the octet that is wrong
- * (what a parameter problem points at); *refused is set for source routes.
+ * Checks the options' form: nothing reads them afterwards. 0, or the offset in the header of the
+ * octet that is wrong (what a parameter problem points at); *refused is set for source routes.
  */
 static u32 ip4_check_options(const u8 *h, u32 header_len, bool *refused)
 {
@@ -113,7 +126,9 @@ static enum counter ip4_check_destination(struct stack *s, struct pkt *p)
 	const struct addr *dst = &p->to.addr;
 
 	if (addr_is_multicast(dst))
-		return addr_get4(dst) == all_hosts || sock_is_member(s, dst, p->ifindex) ? counter_eth_in : counter_ip_no_member;
+		return addr_get4(dst) == all_hosts || sock_is_member(s, dst, p->ifindex)
+			       ? counter_eth_in
+			       : counter_ip_no_member;
 	if (netif_is_broadcast(s, dst))
 		return counter_eth_in;
 	if (!netif_is_local(s, dst) || (addr_is_loopback(dst) && !(p->flags & PKT_LOOPED)))
@@ -152,7 +167,8 @@ static void ip4_deliver(struct stack *s, ref pkt, u8 proto)
 
 	switch (proto) {
 	case PROTO_TCP:
-		if (p->flags & PKT_LINK_BROADCAST || addr_is_multicast(&p->to.addr) || netif_is_broadcast(s, &p->to.addr)) {
+		if (p->flags & PKT_LINK_BROADCAST || addr_is_multicast(&p->to.addr) ||
+			netif_is_broadcast(s, &p->to.addr)) {
 			ip4_drop(s, pkt, counter_ip_tcp_broadcast);
 			return;
 		}
@@ -186,13 +202,15 @@ void ip4_input(struct stack *s, ref pkt)
 		ip4_drop(s, pkt, why);
 		return;
 	}
-	LOG(s, LOG_IP, LOG_TRACE, "in %A > %A proto %u len %u id %u ttl %u tos %x frag %x", &p->from.addr, &p->to.addr,
-		(u32)ip.proto, ip.total_len, (u32)ip.id, (u32)p->ttl, (u32)p->tos, (u32)ip.fragment);
+	LOG(s, LOG_IP, LOG_TRACE, "in %A > %A proto %u len %u id %u ttl %u tos %x frag %x",
+		&p->from.addr, &p->to.addr, (u32)ip.proto, ip.total_len, (u32)ip.id, (u32)p->ttl,
+		(u32)p->tos, (u32)ip.fragment);
 	if (ip.fragment & (FRAG_MF | FRAG_OFFSET)) {
 		/* It may wait for long: not in a buffer made for super-frames. */
 		pkt = pkt_compact(s, pkt);
 		pkt_pull(pkt_get(s, pkt), ip.header_len);
-		pkt = reasm_input(s, pkt, (ip.fragment & FRAG_OFFSET) * 8u, ip.fragment & FRAG_MF, ip.id, ip.proto);
+		pkt = reasm_input(s, pkt, (ip.fragment & FRAG_OFFSET) * 8u, ip.fragment & FRAG_MF,
+			ip.id, ip.proto);
 		if (!pkt)
 			return;
 	} else {

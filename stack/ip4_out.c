@@ -1,9 +1,10 @@
 /*
- * Sending IPv4: the header, checksums that the device does not complete, fragments, and the way to the device or back to
- * ourselves.
+ * Sending IPv4: the header, checksums that the device does not complete, fragments, and the way to
+ * the device or back to ourselves.
  *
- * Identification (RFC 6864): packets that cannot be fragmented carry 0; others a counter that destinations share by keyed
- * hash and that advances by random steps, behind a keyed offset per destination, so that it tells nothing about other traffic.
+ * Identification (RFC 6864): packets that cannot be fragmented carry 0; others a counter that
+ * destinations share by keyed hash and that advances by random steps, behind a keyed offset per
+ * destination, so that it tells nothing about other traffic.
  */
 #include <string.h>
 
@@ -12,7 +13,14 @@
 #include "stack/ip.h"
 #include "stack/stack.h"
 
-enum { IP_HEADER = 20, IP_MAX = 65535, OPT_END = 0, OPT_NOP = 1, OPT_COPY = 0x80, OPTIONS_MAX = 40 };
+enum {
+	IP_HEADER = 20,
+	IP_MAX = 65535,
+	OPT_END = 0,
+	OPT_NOP = 1,
+	OPT_COPY = 0x80,
+	OPTIONS_MAX = 40
+};
 enum { FRAG_DF = 0x4000, FRAG_MF = 0x2000, ID_STEP = 8 };
 
 static u16 ip4_next_id(struct stack *s, const struct ip_out *ip)
@@ -29,8 +37,8 @@ static u16 ip4_next_id(struct stack *s, const struct ip_out *ip)
 }
 
 /* Writes a header in front of the frame; fragment holds the flags and offset. */
-static bool ip4_push_header(struct stack *s, struct frame *f, const struct ip_out *ip, const u8 *options, u32 options_len,
-	u16 id, u32 fragment)
+static bool ip4_push_header(struct stack *s, struct frame *f, const struct ip_out *ip,
+	const u8 *options, u32 options_len, u16 id, u32 fragment)
 {
 	u32 header_len = IP_HEADER + options_len;
 	u8 *h;
@@ -53,8 +61,10 @@ static bool ip4_push_header(struct stack *s, struct frame *f, const struct ip_ou
 	put32(h + 16, addr_get4(&ip->dst));
 	memcpy(h + IP_HEADER, options, options_len);
 	put16(h + 10, checksum_finish(checksum_add(0, h, header_len)));
-	f->offload.csum_start = (u16)(f->offload.csum_start + (f->offload.flags & OFFLOAD_NEEDS_CSUM ? header_len : 0));
-	f->offload.header_len = (u16)(f->offload.header_len + (f->offload.gso_type ? header_len : 0));
+	f->offload.csum_start = (u16)(f->offload.csum_start +
+				      (f->offload.flags & OFFLOAD_NEEDS_CSUM ? header_len : 0));
+	f->offload.header_len =
+		(u16)(f->offload.header_len + (f->offload.gso_type ? header_len : 0));
 	return true;
 }
 
@@ -147,8 +157,8 @@ static int ip4_emit(struct stack *s, ref frame, const struct ip_out *ip, const s
 	u8 mac[6];
 
 	f->ifindex = path->ifindex;
-	LOG(s, LOG_IP, LOG_TRACE, "out %A > %A proto %u len %u ttl %u tos %x", &ip->src, &ip->dst, (u32)ip->proto, f->len,
-		(u32)f->head[f->head_start + 8], (u32)ip->tos);
+	LOG(s, LOG_IP, LOG_TRACE, "out %A > %A proto %u len %u ttl %u tos %x", &ip->src, &ip->dst,
+		(u32)ip->proto, f->len, (u32)f->head[f->head_start + 8], (u32)ip->tos);
 	if (path->local) {
 		ip4_loop(s, f, NETIF_LOOPBACK);
 		frame_free(s, frame);
@@ -157,21 +167,25 @@ static int ip4_emit(struct stack *s, ref frame, const struct ip_out *ip, const s
 	if (!path->broadcast)
 		return neigh_output(s, frame, &path->next_hop, path->ifindex);
 	/* What goes to everybody goes to us too; to a group, when the sender wants it. */
-	if (!addr_is_multicast(&ip->dst) || (ip->multicast_loop && sock_is_member(s, &ip->dst, path->ifindex)))
+	if (!addr_is_multicast(&ip->dst) ||
+		(ip->multicast_loop && sock_is_member(s, &ip->dst, path->ifindex)))
 		ip4_loop(s, f, path->ifindex);
 	ip4_group_mac(&ip->dst, mac);
 	eth_output(s, frame, mac, ETHERTYPE_IP4);
 	return 0;
 }
 
-/* The options that every fragment carries (RFC 791 3.1: those with the copied flag), padded; returns their length. */
+/* The options that every fragment carries (RFC 791 3.1: those with the copied flag), padded;
+ * returns their length. */
 static u32 ip4_copied_options(const struct ip_out *ip, u8 copied[OPTIONS_MAX])
 {
 	u32 n = 0;
 
 	memset(copied, OPT_END, OPTIONS_MAX);
 	for (u32 at = 0; at < ip->options_len && ip->options[at] != OPT_END;) {
-		u32 len = ip->options[at] == OPT_NOP ? 1 : at + 1 < ip->options_len ? ip->options[at + 1] : 0;
+		u32 len = ip->options[at] == OPT_NOP ? 1
+			  : at + 1 < ip->options_len ? ip->options[at + 1]
+						     : 0;
 
 		if (!len || len > ip->options_len - at)
 			break;
@@ -217,7 +231,8 @@ static ref ip4_slice(struct stack *s, const struct frame *f, u32 offset, u32 len
 	return r;
 }
 
-static int ip4_send_fragments(struct stack *s, ref frame, const struct ip_out *ip, const struct path *path)
+static int ip4_send_fragments(
+	struct stack *s, ref frame, const struct ip_out *ip, const struct path *path)
 {
 	struct frame *f = frame_get(s, frame);
 	u16 id = ip4_next_id(s, ip);
@@ -236,8 +251,8 @@ static int ip4_send_fragments(struct stack *s, ref frame, const struct ip_out *i
 			error = -ENOBUFS;
 			break;
 		}
-		if (!ip4_push_header(s, frame_get(s, part), ip, at ? copied : ip->options, options_len, id,
-				at / 8 | (at + len < f->len ? FRAG_MF : 0u))) {
+		if (!ip4_push_header(s, frame_get(s, part), ip, at ? copied : ip->options,
+			    options_len, id, at / 8 | (at + len < f->len ? FRAG_MF : 0u))) {
 			frame_free(s, part);
 			error = -ENOBUFS;
 			break;
@@ -279,7 +294,8 @@ int ip_send(struct stack *s, ref frame, const struct ip_out *wanted)
 	if (total > IP_MAX || ip.options_len > OPTIONS_MAX)
 		return ip4_refuse(s, frame, counter_ip_frag_needed, -EMSGSIZE);
 	counter_inc(s, counter_ip_out);
-	if (!path.local && (!(netif_get(s, path.ifindex)->features & DEVICE_CSUM) || (total > path.mtu && !f->offload.gso_type)))
+	if (!path.local && (!(netif_get(s, path.ifindex)->features & DEVICE_CSUM) ||
+				   (total > path.mtu && !f->offload.gso_type)))
 		ip4_complete_checksum(s, f, ip.proto);
 	if (total > path.mtu && !f->offload.gso_type) {
 		if (ip.dont_fragment)
@@ -287,7 +303,8 @@ int ip_send(struct stack *s, ref frame, const struct ip_out *wanted)
 		return ip4_send_fragments(s, frame, &ip, &path);
 	}
 	id = ip.dont_fragment ? 0 : ip4_next_id(s, &ip);
-	if (!ip4_push_header(s, f, &ip, ip.options, ip.options_len, id, ip.dont_fragment ? FRAG_DF : 0u))
+	if (!ip4_push_header(
+		    s, f, &ip, ip.options, ip.options_len, id, ip.dont_fragment ? FRAG_DF : 0u))
 		return ip4_refuse(s, frame, counter_invariant, -ENOBUFS);
 	return ip4_emit(s, frame, &ip, &path);
 }

@@ -1,6 +1,7 @@
 /*
- * The engine's log: a ring of text in the region. A line is stored with its newline; when the ring is full the new line is
- * lost and counted, and the loss is reported in the place where it happened.
+ * The engine's log: a ring of text in the region. A line is stored with its newline; when the ring
+ * is full the new line is lost and counted, and the loss is reported in the place where it
+ * happened.
  */
 #include <stdarg.h>
 #include <string.h>
@@ -10,7 +11,15 @@
 #define LINE_MAX_BYTES 400u
 
 const char *const log_area_names[LOG_AREAS] = {
-	"device", "eth", "arp", "ip", "icmp", "udp", "tcp", "sock", "host",
+	"device",
+	"eth",
+	"arp",
+	"ip",
+	"icmp",
+	"udp",
+	"tcp",
+	"sock",
+	"host",
 };
 
 struct line {
@@ -116,7 +125,7 @@ static void line_ms(struct line *l, u64 ns)
 	line_text(l, "ms");
 }
 
-static void line_format(struct line *l, const char *format, va_list args)
+static void line_format(struct line *l, const char *format, va_list *args)
 {
 	for (; *format; format++) {
 		if (*format != '%') {
@@ -124,18 +133,41 @@ static void line_format(struct line *l, const char *format, va_list args)
 			continue;
 		}
 		switch (*++format) {
-		case 'u': line_number(l, va_arg(args, u32), 10, 1); break;
-		case 'd': line_signed(l, va_arg(args, int)); break;
-		case 'x': line_number(l, va_arg(args, u32), 16, 1); break;
-		case 'U': line_number(l, va_arg(args, u64), 10, 1); break;
-		case 's': line_text(l, va_arg(args, const char *)); break;
-		case 'c': line_char(l, (char)va_arg(args, int)); break;
-		case 'A': line_addr(l, va_arg(args, const struct addr *)); break;
-		case 'E': line_endpoint(l, va_arg(args, const struct endpoint *)); break;
-		case 'M': line_mac(l, va_arg(args, const u8 *)); break;
-		case 't': line_ms(l, va_arg(args, u64)); break;
-		case '%': line_char(l, '%'); break;
-		default: return; /* not a conversion: the rest cannot be read */
+		case 'u':
+			line_number(l, va_arg(*args, u32), 10, 1);
+			break;
+		case 'd':
+			line_signed(l, va_arg(*args, int));
+			break;
+		case 'x':
+			line_number(l, va_arg(*args, u32), 16, 1);
+			break;
+		case 'U':
+			line_number(l, va_arg(*args, u64), 10, 1);
+			break;
+		case 's':
+			line_text(l, va_arg(*args, const char *));
+			break;
+		case 'c':
+			line_char(l, (char)va_arg(*args, int));
+			break;
+		case 'A':
+			line_addr(l, va_arg(*args, const struct addr *));
+			break;
+		case 'E':
+			line_endpoint(l, va_arg(*args, const struct endpoint *));
+			break;
+		case 'M':
+			line_mac(l, va_arg(*args, const u8 *));
+			break;
+		case 't':
+			line_ms(l, va_arg(*args, u64));
+			break;
+		case '%':
+			line_char(l, '%');
+			break;
+		default:
+			return; /* not a conversion: the rest cannot be read */
 		}
 	}
 }
@@ -181,7 +213,7 @@ void log_line(struct stack *s, enum log_area area, enum log_level level, const c
 	line_text(&l, log_area_names[area]);
 	line_text(&l, ": ");
 	va_start(args, format);
-	line_format(&l, format, args);
+	line_format(&l, format, &args);
 	va_end(args);
 	l.text[l.len++] = '\n'; /* line_char leaves room for it */
 	log_report_loss(s, l.len);

@@ -1,17 +1,20 @@
 /*
- * Neighbours: which link address an on-link IP address has, and whether it still answers (RFC 4861 7.3, applied to ARP as
- * Linux does).
+ * Neighbours: which link address an on-link IP address has, and whether it still answers (RFC
+ * 4861 7.3, applied to ARP as Linux does).
  *
- * INCOMPLETE: asked by broadcast once a second, three times; frames wait (at most arp_queue_max of them, the oldest is dropped).
- * REACHABLE: confirmed less than 15..45 s ago, by a reply to us or by a transport protocol. Then STALE, without a timer; the
- * next use makes it DELAY (5 s for a confirmation to come by itself), then PROBE: asked by unicast, three times. Who does not
- * answer is forgotten, and the senders of waiting frames hear "host unreachable".
+ * INCOMPLETE: asked by broadcast once a second, three times; frames wait (at most arp_queue_max of
+ * them, the oldest is dropped). REACHABLE: confirmed less than 15..45 s ago, by a reply to us or by
+ * a transport protocol. Then STALE, without a timer; the next use makes it DELAY (5 s for a
+ * confirmation to come by itself), then PROBE: asked by unicast, three times. Who does not answer
+ * is forgotten, and the senders of waiting frames hear "host unreachable".
  *
- * The table is bounded by arp_table_max. Entries that are resolved and used by us are `kept`, all others `spare`: a new entry
- * takes the place of the spare one least recently used, so that neither a scan of ours nor strangers' requests drive
- * out the neighbours we talk to; only when all are kept does a new destination of ours replace the oldest.
+ * The table is bounded by arp_table_max. Entries that are resolved and used by us are `kept`, all
+ * others `spare`: a new entry takes the place of the spare one least recently used, so that neither
+ * a scan of ours nor strangers' requests drive out the neighbours we talk to; only when all are
+ * kept does a new destination of ours replace the oldest.
  *
- * Another link address for a REACHABLE neighbour is not believed but makes the old one be probed (ARP spoofing).
+ * Another link address for a REACHABLE neighbour is not believed but makes the old one be probed
+ * (ARP spoofing).
  */
 #include <string.h>
 
@@ -19,11 +22,12 @@
 #include "stack/neigh.h"
 #include "stack/stack.h"
 
-#define ASK_INTERVAL_NS  NS_PER_S /* RFC 1122 2.3.2.1: at most one request per second and destination */
+#define ASK_INTERVAL_NS                                                                            \
+	NS_PER_S /* RFC 1122 2.3.2.1: at most one request per second and destination */
 #define REACHABLE_MIN_NS (15 * NS_PER_S)
 #define REACHABLE_VAR_MS 30000u
-#define DELAY_NS         (5 * NS_PER_S)
-#define CHANGE_NS        NS_PER_S /* a link address stands at least this long */
+#define DELAY_NS	 (5 * NS_PER_S)
+#define CHANGE_NS	 NS_PER_S /* a link address stands at least this long */
 enum { ASK_TIMES = 3, QUEUED_MAX = 4096 };
 
 static struct neigh *neigh_get(struct stack *s, ref r)
@@ -158,7 +162,8 @@ static bool neigh_make_room(struct stack *s, bool for_us)
 
 static struct neigh *neigh_make(struct stack *s, const struct addr *addr, u32 ifindex, bool for_us)
 {
-	struct neigh *n = neigh_make_room(s, for_us) ? neigh_get(s, slab_alloc(s, SLAB_NEIGH)) : NULL;
+	struct neigh *n =
+		neigh_make_room(s, for_us) ? neigh_get(s, slab_alloc(s, SLAB_NEIGH)) : NULL;
 
 	if (!n) {
 		counter_inc(s, counter_arp_table_full);
@@ -225,7 +230,8 @@ static void neigh_fail(struct stack *s, struct neigh *n)
 
 	counter_inc(s, counter_arp_failed);
 	LOG(s, LOG_ARP, LOG_DEBUG, "%A does not answer", &n->addr);
-	/* The report can lead to new output to the same neighbour: it is taken off the queue before. */
+	/* The report can lead to new output to the same neighbour: it is taken off the queue
+	 * before. */
 	for (u32 bound = n->queued; bound-- && neigh_get(s, self) && (frame = queue_pop(s, n));) {
 		icmp_report_unsent(s, frame_get(s, frame), 3, 1);
 		frame_free(s, frame);
@@ -309,7 +315,8 @@ void neigh_rebuild(struct stack *s)
 	}
 }
 
-bool neigh_heard(struct stack *s, const struct addr *addr, u32 ifindex, const u8 mac[6], bool solicited)
+bool neigh_heard(
+	struct stack *s, const struct addr *addr, u32 ifindex, const u8 mac[6], bool solicited)
 {
 	struct neigh *n = neigh_find(s, addr, ifindex);
 
@@ -325,7 +332,8 @@ bool neigh_heard(struct stack *s, const struct addr *addr, u32 ifindex, const u8
 			neigh_reachable(s, n);
 		return true;
 	}
-	if (n->state == NEIGH_REACHABLE || n->state == NEIGH_PROBE || s->now_ns - n->changed_ns < CHANGE_NS) {
+	if (n->state == NEIGH_REACHABLE || n->state == NEIGH_PROBE ||
+		s->now_ns - n->changed_ns < CHANGE_NS) {
 		counter_inc(s, counter_arp_change_held);
 		LOG(s, LOG_ARP, LOG_WARN, "%A claims to be at %M, was at %M", addr, mac, n->mac);
 		if (n->state != NEIGH_PROBE)

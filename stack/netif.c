@@ -37,7 +37,8 @@ bool netif_is_broadcast(const struct stack *s, const struct addr *a)
 			u32 host_bits = na->prefix_len ? ~0u >> na->prefix_len : ~0u;
 
 			/* A /31 has no broadcast address (RFC 3021), a /32 neither. */
-			if (na->state == NETIF_ADDR_FREE || na->addr.family != FAMILY_INET || na->prefix_len > 30)
+			if (na->state == NETIF_ADDR_FREE || na->addr.family != FAMILY_INET ||
+				na->prefix_len > 30)
 				continue;
 			if (ip == (addr_get4(&na->addr) | host_bits))
 				return true;

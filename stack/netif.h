@@ -25,9 +25,10 @@ struct netif {
 	char name[16];
 	u8 mac[6];
 	u16 mtu;
-	u32 flags;    /* enum netif_flag */
-	u32 features; /* DEVICE_* of offload.h */
-	u32 gso_max;  /* largest IP packet handed to the device in one frame when it segments; the MTU otherwise */
+	u32 flags;	/* enum netif_flag */
+	u32 features;	/* DEVICE_* of offload.h */
+	u32 gso_max;	/* largest IP packet handed to the device in one frame when it segments; the
+			   MTU otherwise */
 	u32 addr_count; /* entries of addrs at or above this are free */
 	struct netif_addr addrs[NETIF_ADDRS];
 	u64 rx_packets, rx_bytes, tx_packets, tx_bytes, rx_dropped, tx_dropped;
@@ -42,7 +43,8 @@ bool netif_is_local(const struct stack *s, const struct addr *a);
 /* True for the limited broadcast address and those of our subnets. */
 bool netif_is_broadcast(const struct stack *s, const struct addr *a);
 
-/* The interface's address to use towards `next_hop`: the one on its subnet, else the first; NULL when it has none. */
+/* The interface's address to use towards `next_hop`: the one on its subnet, else the first; NULL
+ * when it has none. */
 const struct netif_addr *netif_source(const struct netif *n, const struct addr *next_hop);
 
 /* True when the address lies in the subnet of one of the interface's addresses. */

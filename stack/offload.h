@@ -1,6 +1,6 @@
 /*
- * What a frame asks of the device, or what the device says of a frame it delivers: the content of a virtio-net header
- * (virtio 1.2, 5.1.6) in host order. tapio/ and stack/ share it.
+ * What a frame asks of the device, or what the device says of a frame it delivers: the content of a
+ * virtio-net header (virtio 1.2, 5.1.6) in host order. tapio/ and stack/ share it.
  */
 #ifndef STACK_OFFLOAD_H
 #define STACK_OFFLOAD_H
@@ -16,16 +16,17 @@ enum offload_gso {
 };
 
 enum {
-	OFFLOAD_NEEDS_CSUM = 1, /* the 16 bits at csum_start + csum_offset hold the pseudo-header's sum only */
+	OFFLOAD_NEEDS_CSUM =
+		1, /* the 16 bits at csum_start + csum_offset hold the pseudo-header's sum only */
 	OFFLOAD_DATA_VALID = 2, /* received: the device has verified the checksum */
 };
 
 struct offload {
-	u8 flags;        /* OFFLOAD_NEEDS_CSUM, OFFLOAD_DATA_VALID */
-	u8 gso_type;     /* enum offload_gso */
-	u16 header_len;  /* bytes of Ethernet, IP and transport headers, when gso_type is set */
-	u16 gso_size;    /* payload bytes of each wire segment, when gso_type is set */
-	u16 csum_start;  /* offset in the frame where summing starts */
+	u8 flags;	 /* OFFLOAD_NEEDS_CSUM, OFFLOAD_DATA_VALID */
+	u8 gso_type;	 /* enum offload_gso */
+	u16 header_len;	 /* bytes of Ethernet, IP and transport headers, when gso_type is set */
+	u16 gso_size;	 /* payload bytes of each wire segment, when gso_type is set */
+	u16 csum_start;	 /* offset in the frame where summing starts */
 	u16 csum_offset; /* where the sum goes, from csum_start */
 };
 

@@ -5,14 +5,16 @@
 
 static enum slab_kind pkt_kind_for(u32 room)
 {
-	return room <= PKT_SMALL_ROOM ? SLAB_PKT_SMALL
-		: room <= PKT_MEDIUM_ROOM ? SLAB_PKT_MEDIUM : SLAB_PKT_LARGE;
+	return room <= PKT_SMALL_ROOM	 ? SLAB_PKT_SMALL
+	       : room <= PKT_MEDIUM_ROOM ? SLAB_PKT_MEDIUM
+					 : SLAB_PKT_LARGE;
 }
 
 static u32 pkt_room_of(enum slab_kind kind)
 {
-	return kind == SLAB_PKT_SMALL ? PKT_SMALL_ROOM
-		: kind == SLAB_PKT_MEDIUM ? PKT_MEDIUM_ROOM : PKT_LARGE_ROOM;
+	return kind == SLAB_PKT_SMALL	 ? PKT_SMALL_ROOM
+	       : kind == SLAB_PKT_MEDIUM ? PKT_MEDIUM_ROOM
+					 : PKT_LARGE_ROOM;
 }
 
 ref pkt_alloc(struct stack *s, u32 bytes)

@@ -1,7 +1,8 @@
 /*
- * Packet buffer: one contiguous buffer with offsets. Bytes are reached only through pkt_pull, pkt_push, pkt_peek, pkt_put
- * and pkt_trim, which check; a packet is passed, never a pointer into it. A received frame stays in one packet from the
- * driver to the socket's queue; a sender's bytes stay in one from the copy out of user memory to the last acknowledgement.
+ * Packet buffer: one contiguous buffer with offsets. Bytes are reached only through pkt_pull,
+ * pkt_push, pkt_peek, pkt_put and pkt_trim, which check; a packet is passed, never a pointer into
+ * it. A received frame stays in one packet from the driver to the socket's queue; a sender's bytes
+ * stay in one from the copy out of user memory to the last acknowledgement.
  */
 #ifndef STACK_PKT_H
 #define STACK_PKT_H
@@ -10,35 +11,36 @@
 #include "stack/offload.h"
 #include "stack/slab.h"
 
-#define PKT_SMALL_ROOM  1792u
+#define PKT_SMALL_ROOM	1792u
 #define PKT_MEDIUM_ROOM 15872u
-#define PKT_LARGE_ROOM  67584u /* 64 KiB, Ethernet, IP and TCP headers with all options, and head room */
-#define PKT_HEADROOM    128u   /* left free in front by pkt_alloc */
+#define PKT_LARGE_ROOM                                                                             \
+	67584u		  /* 64 KiB, Ethernet, IP and TCP headers with all options, and head room */
+#define PKT_HEADROOM 128u /* left free in front by pkt_alloc */
 
 enum pkt_flag {
-	PKT_CSUM_OK = 1,        /* the device vouches for the transport checksum, or it is local */
+	PKT_CSUM_OK = 1,	/* the device vouches for the transport checksum, or it is local */
 	PKT_LINK_BROADCAST = 2, /* came in a link-layer broadcast or multicast frame */
-	PKT_LOOPED = 4,         /* never left this host */
+	PKT_LOOPED = 4,		/* never left this host */
 };
 
 struct pkt {
 	struct slab_head slab;
-	ref next;      /* in a struct pktq, or in the holder's own list */
-	u32 refs;      /* holders: queues, frames, plans of copying threads */
-	u32 start;     /* the view is data[start .. end) */
+	ref next;  /* in a struct pktq, or in the holder's own list */
+	u32 refs;  /* holders: queues, frames, plans of copying threads */
+	u32 start; /* the view is data[start .. end) */
 	u32 end;
-	u32 room;      /* bytes in data[] */
-	u32 flags;     /* enum pkt_flag */
-	u32 l3;        /* offset in data[] of the IP header, for ICMP errors that quote it */
-	u32 seq;       /* owner's: TCP sequence number of the first byte of the view */
-	u32 mark;      /* owner's */
-	u8 tos;        /* of the IP header */
+	u32 room;  /* bytes in data[] */
+	u32 flags; /* enum pkt_flag */
+	u32 l3;	   /* offset in data[] of the IP header, for ICMP errors that quote it */
+	u32 seq;   /* owner's: TCP sequence number of the first byte of the view */
+	u32 mark;  /* owner's */
+	u8 tos;	   /* of the IP header */
 	u8 ttl;
 	u16 ifindex;
 	struct offload offload; /* as the device delivered it */
-	u64 time_ns;   /* when it came in (realtime), for SO_TIMESTAMP */
-	struct endpoint from; /* datagrams: source */
-	struct endpoint to;   /* datagrams: destination as on the wire */
+	u64 time_ns;		/* when it came in (realtime), for SO_TIMESTAMP */
+	struct endpoint from;	/* datagrams: source */
+	struct endpoint to;	/* datagrams: destination as on the wire */
 	_Alignas(16) u8 data[];
 };
 
@@ -50,7 +52,8 @@ struct pktq {
 	u32 bytes; /* sum of the views' lengths when they were queued */
 };
 
-/* A packet with an empty view behind headroom and at least `bytes` of room behind that; 0 when there is none. refs is 1. */
+/* A packet with an empty view behind headroom and at least `bytes` of room behind that; 0 when
+ * there is none. refs is 1. */
 ref pkt_alloc(struct stack *s, u32 bytes);
 static inline struct pkt *pkt_get(struct stack *s, ref r)
 {
@@ -61,7 +64,8 @@ static inline struct pkt *pkt_get(struct stack *s, ref r)
 void pkt_hold(struct stack *s, ref r);
 void pkt_release(struct stack *s, ref r); /* frees it when the last holder goes */
 
-/* A smaller packet with the same view and metadata if that saves at least half the room, else the same; consumes r. */
+/* A smaller packet with the same view and metadata if that saves at least half the room, else the
+ * same; consumes r. */
 ref pkt_compact(struct stack *s, ref r);
 
 static inline u32 pkt_len(const struct pkt *p)
@@ -123,7 +127,7 @@ static inline bool pkt_trim(struct pkt *p, u32 len)
 }
 
 void pktq_push(struct stack *s, struct pktq *q, ref r); /* takes over the holder's reference */
-ref pktq_pop(struct stack *s, struct pktq *q);          /* 0 when empty */
+ref pktq_pop(struct stack *s, struct pktq *q);		/* 0 when empty */
 void pktq_purge(struct stack *s, struct pktq *q);
 
 #endif

@@ -1,4 +1,5 @@
-/* The engine's random numbers: a keyed generator seeded by the caller, so that the same seed gives the same run. */
+/* The engine's random numbers: a keyed generator seeded by the caller, so that the same seed gives
+ * the same run. */
 #ifndef STACK_RANDOM_H
 #define STACK_RANDOM_H
 

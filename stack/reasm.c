@@ -1,14 +1,16 @@
 /*
  * Reassembly of IPv4 fragments (RFC 791 3.2, RFC 1122 3.3.2).
  *
- * A datagram is found by (source, destination, protocol, identification). Its fragments wait in a list in order of offset; the
- * usual in-order arrival is O(1), others walk at most FRAGMENTS_MAX. The memory of all is capped by ipfrag_high_thresh: the
- * oldest datagrams go first, so that a flood of fragments cannot hold on to it. A datagram ends complete; by its timer
- * (ipfrag_time, Time Exceeded if its first fragment is there, RFC 1122 3.3.2); evicted; or by an impossible fragment.
+ * A datagram is found by (source, destination, protocol, identification). Its fragments wait in a
+ * list in order of offset; the usual in-order arrival is O(1), others walk at most FRAGMENTS_MAX.
+ * The memory of all is capped by ipfrag_high_thresh: the oldest datagrams go first, so that a flood
+ * of fragments cannot hold on to it. A datagram ends complete; by its timer (ipfrag_time, Time
+ * Exceeded if its first fragment is there, RFC 1122 3.3.2); evicted; or by an impossible fragment.
  *
- * A fragment that is exactly one already held is ignored. Any other overlap makes the whole datagram suspect: it is discarded,
- * and the entry stays until its timer to swallow what follows of it. Tiny first fragments of TCP, and those that would overwrite
- * its header, are refused (RFC 1858, RFC 3128).
+ * A fragment that is exactly one already held is ignored. Any other overlap makes the whole
+ * datagram suspect: it is discarded, and the entry stays until its timer to swallow what follows of
+ * it. Tiny first fragments of TCP, and those that would overwrite its header, are refused (RFC
+ * 1858, RFC 3128).
  */
 #include <string.h>
 
@@ -44,8 +46,8 @@ static struct reasm *reasm_find(struct stack *s, const struct reasm_key *key, u3
 	while ((r = hash_find(s, &s->reasms, hash, r))) {
 		struct reasm *d = reasm_get(s, r);
 
-		if (d && d->id == key->id && d->proto == key->proto && addr_equal(&d->src, &key->src) &&
-				addr_equal(&d->dst, &key->dst))
+		if (d && d->id == key->id && d->proto == key->proto &&
+			addr_equal(&d->src, &key->src) && addr_equal(&d->dst, &key->dst))
 			return d;
 	}
 	return NULL;
@@ -155,7 +157,8 @@ static ref reasm_before(struct stack *s, const struct reasm *d, u32 offset)
 	return at;
 }
 
-/* Links a fragment in its place. counter_reasm_needed when it is in; else the reason, and it is not taken over. */
+/* Links a fragment in its place. counter_reasm_needed when it is in; else the reason, and it is not
+ * taken over. */
 static enum counter reasm_link(struct stack *s, struct reasm *d, ref pkt)
 {
 	struct pkt *p = pkt_get(s, pkt), *before, *after;
@@ -186,7 +189,8 @@ static enum counter reasm_link(struct stack *s, struct reasm *d, ref pkt)
 /* RFC 3168 5.3: CE wins over ECT; CE together with not-ECT makes the datagram invalid. */
 static bool reasm_ecn_valid(const struct reasm *d)
 {
-	return (d->ecn_seen & (1u << ECN_CE | 1u << ECN_NOT_ECT)) != (1u << ECN_CE | 1u << ECN_NOT_ECT);
+	return (d->ecn_seen & (1u << ECN_CE | 1u << ECN_NOT_ECT)) !=
+	       (1u << ECN_CE | 1u << ECN_NOT_ECT);
 }
 
 /* The whole datagram behind the header of its first fragment, in one packet; 0 without room. */
@@ -262,7 +266,8 @@ static bool reasm_add(struct stack *s, struct reasm *d, ref pkt, bool more)
 	why = reasm_link(s, d, pkt);
 	if (why == counter_reasm_needed && !more) {
 		/* The end of the datagram: there is one, and nothing behind it. */
-		bool wrong = (d->total && d->total != end) || (last && last->seq + pkt_len(last) > end);
+		bool wrong =
+			(d->total && d->total != end) || (last && last->seq + pkt_len(last) > end);
 
 		d->total = end;
 		if (wrong) {
@@ -305,7 +310,8 @@ ref reasm_input(struct stack *s, ref pkt, u32 offset, bool more, u16 id, u8 prot
 		return 0;
 	}
 	p->seq = offset;
-	while (s->reasm_oldest && s->reasm_bytes + pkt_truesize(p) > s->tunables.ipfrag_high_thresh) {
+	while (s->reasm_oldest &&
+		s->reasm_bytes + pkt_truesize(p) > s->tunables.ipfrag_high_thresh) {
 		if (d && s->reasm_oldest == d->slab.self)
 			d = NULL;
 		reasm_evict(s);
@@ -348,7 +354,8 @@ void reasm_rebuild(struct stack *s)
 	s->reasm_oldest = s->reasm_newest = 0;
 	s->reasm_bytes = 0;
 	for (u32 i = 0; i < slab_touched(s, SLAB_REASM); i++) {
-		struct reasm *d = slab_at(s, SLAB_REASM, i), *newest = reasm_get(s, s->reasm_newest);
+		struct reasm *d = slab_at(s, SLAB_REASM, i),
+			     *newest = reasm_get(s, s->reasm_newest);
 		struct reasm_key key;
 		bool whole;
 
@@ -366,6 +373,7 @@ void reasm_rebuild(struct stack *s)
 		s->reasm_newest = d->slab.self;
 		hash_insert(s, &s->reasms, reasm_hash(s, &key), d->slab.self);
 		if (!wheel_armed(s, d->slab.self))
-			wheel_arm(s, d->slab.self, s->now_ns + s->tunables.ipfrag_time_s * NS_PER_S);
+			wheel_arm(
+				s, d->slab.self, s->now_ns + s->tunables.ipfrag_time_s * NS_PER_S);
 	}
 }

@@ -1,10 +1,12 @@
 /*
- * After a process died within an entry of the engine, whose stores stopped anywhere: mark and sweep.
+ * After a process died within an entry of the engine, whose stores stopped anywhere: mark and
+ * sweep.
  *
- * What is trusted is the state of sockets, connections, neighbours and datagrams themselves. Everything that follows from them
- * is made anew: who holds each packet and frame, free lists, tables, lists, the wheel, sums. A chain is cut at what is no live
- * packet, or is in another chain already. Then every connection is asked to send what it owes, and its invariants
- * are checked (tcp_check): one that does not keep them was cut in the middle and is reset. Every program that
+ * What is trusted is the state of sockets, connections, neighbours and datagrams themselves.
+ * Everything that follows from them is made anew: who holds each packet and frame, free lists,
+ * tables, lists, the wheel, sums. A chain is cut at what is no live packet, or is in another chain
+ * already. Then every connection is asked to send what it owes, and its invariants are checked
+ * (tcp_check): one that does not keep them was cut in the middle and is reset. Every program that
  * waits is told to look again.
  *
  * All walks are bounded by the slabs' counts.
@@ -15,15 +17,16 @@
 #include "stack/reasm.h"
 #include "stack/tcp_conn.h"
 
-/* Marks that exist only between begin and end, in struct sock.flags: some plan holds the socket for receiving, or for sending. */
+/* Marks that exist only between begin and end, in struct sock.flags: some plan holds the socket for
+ * receiving, or for sending. */
 #define HELD_RECV (1u << 30)
 #define HELD_SEND (1u << 31)
 
 enum { FRAME_HELD = 1 };
 
 /*
- * Counts the chain as holder of its packets and cuts it where it is broken; q is filled in. Returns the sum of what the packets
- * occupy.
+ * Counts the chain as holder of its packets and cuts it where it is broken; q is filled in. Returns
+ * the sum of what the packets occupy.
  */
 static u32 repair_queue(struct stack *s, struct pktq *q)
 {
@@ -200,7 +203,8 @@ void stack_repair_begin(struct stack *s)
 	repair_frames(s);
 }
 
-/* What is in the connection's queue already has been committed: the plan does not hold it any more, but for the tail's room. */
+/* What is in the connection's queue already has been committed: the plan does not hold it any more,
+ * but for the tail's room. */
 static void repair_send_plan(struct stack *s, struct sock *sk, struct plan *plan)
 {
 	u32 kept = 0;
@@ -256,7 +260,8 @@ static void repair_sweep(struct stack *s)
 		struct tcp_request *req = slab_at(s, SLAB_TCP_REQUEST, i);
 		struct sock *listener = req ? sock_get(s, req->listener) : NULL;
 
-		if (req && (!listener || !tcp_of(s, listener) || tcp_of(s, listener)->state != TCP_LISTEN))
+		if (req && (!listener || !tcp_of(s, listener) ||
+				   tcp_of(s, listener)->state != TCP_LISTEN))
 			slab_discard(s, req->conn.slab.self);
 	}
 }
@@ -340,8 +345,8 @@ static void repair_tcp_lists(struct stack *s)
 }
 
 /*
- * A socket without a connection: what the end of one has left undone is done, and a closed one freed. False when the socket is
- * none such.
+ * A socket without a connection: what the end of one has left undone is done, and a closed one
+ * freed. False when the socket is none such.
  */
 static bool repair_closed(struct stack *s, struct sock *sk, struct tcp *t)
 {
@@ -350,7 +355,8 @@ static bool repair_closed(struct stack *s, struct sock *sk, struct tcp *t)
 
 	if (t && t->state != TCP_CLOSED && t->state != TCP_LISTEN)
 		return false;
-	if (t && t->state == TCP_CLOSED && (sk->flags & SOCK_HASHED || t->snd_head || t->ooo || t->scoreboard)) {
+	if (t && t->state == TCP_CLOSED &&
+		(sk->flags & SOCK_HASHED || t->snd_head || t->ooo || t->scoreboard)) {
 		t->state = TCP_LAST_ACK;
 		tcp_done(s, sk, t, sk->error);
 	}
@@ -370,11 +376,13 @@ static bool repair_closed(struct stack *s, struct sock *sk, struct tcp *t)
 	return true;
 }
 
-/* An orphan in a state that its close would have left: the close is done again. False when the socket is gone. */
+/* An orphan in a state that its close would have left: the close is done again. False when the
+ * socket is gone. */
 static bool repair_close(struct stack *s, struct sock *sk, const struct tcp *t)
 {
-	static const u32 before_close = 1u << TCP_LISTEN | 1u << TCP_SYN_SENT | 1u << TCP_SYN_RECEIVED | 1u << TCP_ESTABLISHED |
-		1u << TCP_CLOSE_WAIT | 1u << TCP_FIN_WAIT_2;
+	static const u32 before_close = 1u << TCP_LISTEN | 1u << TCP_SYN_SENT |
+					1u << TCP_SYN_RECEIVED | 1u << TCP_ESTABLISHED |
+					1u << TCP_CLOSE_WAIT | 1u << TCP_FIN_WAIT_2;
 	ref self = sk->conn.slab.self;
 
 	if (!(sk->flags & SOCK_ORPHAN) || !t || !(before_close >> t->state & 1))
@@ -385,7 +393,8 @@ static bool repair_close(struct stack *s, struct sock *sk, const struct tcp *t)
 	return sock_get(s, self) != NULL;
 }
 
-/* What the dead process may have owed on this connection is done; one that was cut in the middle is reset. */
+/* What the dead process may have owed on this connection is done; one that was cut in the middle is
+ * reset. */
 static void repair_connection(struct stack *s, struct sock *sk, struct tcp *t)
 {
 	ref self = sk->conn.slab.self;
@@ -401,12 +410,13 @@ static void repair_connection(struct stack *s, struct sock *sk, struct tcp *t)
 	if (!broken && t->state == TCP_SYN_RECEIVED && (t->listener || t->rtx_at == NEVER))
 		broken = "not yet established";
 	if (!broken && t->flags & TCPF_FIN_SENT && t->snd_una == t->snd_nxt &&
-			(t->state == TCP_FIN_WAIT_1 || t->state == TCP_CLOSING || t->state == TCP_LAST_ACK))
+		(t->state == TCP_FIN_WAIT_1 || t->state == TCP_CLOSING || t->state == TCP_LAST_ACK))
 		broken = "FIN acknowledged";
 	if (!broken)
 		return;
 	counter_inc(s, counter_repair_reset);
-	LOG(s, LOG_TCP, LOG_ERROR, "%E %E reset in a repair: %s", &sk->conn.local, &sk->conn.remote, broken);
+	LOG(s, LOG_TCP, LOG_ERROR, "%E %E reset in a repair: %s", &sk->conn.local, &sk->conn.remote,
+		broken);
 	tcp_abort(s, sk, t);
 	if (sock_get(s, self))
 		repair_closed(s, sk, t);

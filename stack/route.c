@@ -1,9 +1,11 @@
 /*
- * The way to a destination: routes by longest prefix, then metric, and the MTU that a path is known to have.
+ * The way to a destination: routes by longest prefix, then metric, and the MTU that a path is known
+ * to have.
  *
- * Routes are kept sorted, best first, so that the first that matches is the one. A path's MTU is learnt from ICMP errors that a
- * transport protocol has verified; it lies in a small four-way table by keyed hash of the destination, never rises before it
- * expires after 10 minutes (RFC 1191 6.3), and falls at most PMTU_CHANGES times a second.
+ * Routes are kept sorted, best first, so that the first that matches is the one. A path's MTU is
+ * learnt from ICMP errors that a transport protocol has verified; it lies in a small four-way table
+ * by keyed hash of the destination, never rises before it expires after 10 minutes (RFC 1191 6.3),
+ * and falls at most PMTU_CHANGES times a second.
  */
 #include <string.h>
 
@@ -20,10 +22,12 @@ static u32 route_mask(u8 prefix_len)
 
 static bool route_better(const struct stack_route *a, const struct stack_route *b)
 {
-	return a->prefix_len != b->prefix_len ? a->prefix_len > b->prefix_len : a->metric < b->metric;
+	return a->prefix_len != b->prefix_len ? a->prefix_len > b->prefix_len
+					      : a->metric < b->metric;
 }
 
-int stack_add_route(struct stack *s, const struct addr *prefix, u8 prefix_len, const struct addr *gateway, u32 ifindex, u32 metric)
+int stack_add_route(struct stack *s, const struct addr *prefix, u8 prefix_len,
+	const struct addr *gateway, u32 ifindex, u32 metric)
 {
 	struct stack_route r = {
 		.prefix = *prefix,
@@ -35,14 +39,15 @@ int stack_add_route(struct stack *s, const struct addr *prefix, u8 prefix_len, c
 	u32 at = 0;
 
 	if (!netif_get(s, ifindex) || prefix->family != FAMILY_INET || prefix_len > 32 ||
-			addr_get4(prefix) & ~route_mask(prefix_len))
+		addr_get4(prefix) & ~route_mask(prefix_len))
 		return -EINVAL;
 	if (s->route_count == STACK_ROUTES)
 		return -ENOBUFS;
 	for (u32 i = 0; i < s->route_count; i++) {
 		const struct stack_route *o = &s->route[i];
 
-		if (addr_equal(&o->prefix, prefix) && o->prefix_len == prefix_len && o->metric == metric)
+		if (addr_equal(&o->prefix, prefix) && o->prefix_len == prefix_len &&
+			o->metric == metric)
 			return -EEXIST;
 		if (!route_better(&r, o))
 			at = i + 1;

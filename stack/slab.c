@@ -1,22 +1,25 @@
 /*
  * Typed object pools inside the region (theory of operation: slab.h).
  *
- * A slab's free objects are a list threaded through slab_head.next_free; those beyond `touched` have never been used and
- * are on no list. `self` is the last store of an allocation and the first of a free, so that whoever walks the slab after
- * a crash sees an object either whole or not at all.
+ * A slab's free objects are a list threaded through slab_head.next_free; those beyond `touched`
+ * have never been used and are on no list. `self` is the last store of an allocation and the first
+ * of a free, so that whoever walks the slab after a crash sees an object either whole or not at
+ * all.
  */
 #include <string.h>
 
 #include "stack/stack.h"
 
-void slab_init_partial(struct stack *s, enum slab_kind kind, u32 object_bytes, u32 zero_bytes, u32 limit)
+void slab_init_partial(
+	struct stack *s, enum slab_kind kind, u32 object_bytes, u32 zero_bytes, u32 limit)
 {
 	struct slab *slab = &s->slab[kind];
 
 	slab->object_bytes = (object_bytes + 15) & ~15u;
 	slab->zero_bytes = zero_bytes;
 	slab->per_span = SLAB_SPAN_BYTES / slab->object_bytes;
-	/* Exact for all indexes below 2^20: the error of each is below index * per_span / 2^40 < 1 / per_span. */
+	/* Exact for all indexes below 2^20: the error of each is below index * per_span / 2^40 < 1
+	 * / per_span. */
 	slab->reciprocal = (1ull << 40) / slab->per_span + 1;
 	slab->limit = MIN(limit, SLAB_INDEX_MAX);
 }

@@ -1,9 +1,10 @@
 /*
- * The engine's life: making a host in the memory given, its clock, its memory, its timers, its queues to the device and to
- * itself.
+ * The engine's life: making a host in the memory given, its clock, its memory, its timers, its
+ * queues to the device and to itself.
  *
- * The region is handed out in spans of 1 MiB, in order, and never taken back. Span 0 is struct stack itself. The caller is
- * asked for more (wants_memory) while there is still a quarter left, as making the region larger takes its time.
+ * The region is handed out in spans of 1 MiB, in order, and never taken back. Span 0 is struct
+ * stack itself. The caller is asked for more (wants_memory) while there is still a quarter left, as
+ * making the region larger takes its time.
  */
 #include <string.h>
 
@@ -14,13 +15,14 @@
 #include "stack/stack.h"
 #include "stack/tcp.h"
 
-_Static_assert(offsetof(struct stack, slab) == 0, "slab.h takes the slabs from the start of the region");
+_Static_assert(
+	offsetof(struct stack, slab) == 0, "slab.h takes the slabs from the start of the region");
 _Static_assert(sizeof(struct stack) <= SLAB_SPAN_BYTES, "struct stack is span 0");
 _Static_assert((STACK_TX_RING & (STACK_TX_RING - 1)) == 0, "indexes of the ring are masked");
 
-#define SPANS_MIN       24u  /* one for each kind and table, and some packets */
-#define SPANS_MAX       65535u
-#define EXPIRIES_MAX    65536u /* timers served, and packets looped, in one call */
+#define SPANS_MIN    24u /* one for each kind and table, and some packets */
+#define SPANS_MAX    65535u
+#define EXPIRIES_MAX 65536u /* timers served, and packets looped, in one call */
 
 void stack_default_tunables(struct stack_tunables *t)
 {
@@ -91,10 +93,12 @@ void stack_grow(struct stack *s, u64 size)
 	stack_check_memory(s);
 }
 
-/* Secrets that are independent of each other: one drawn after the other from the seeded generator. */
+/* Secrets that are independent of each other: one drawn after the other from the seeded generator.
+ */
 static void stack_init_secrets(struct stack *s, const u8 seed[16])
 {
-	struct siphash_key *keys[] = {&s->hash_key, &s->isn_key, &s->port_key, &s->ts_key, &s->ipid_key};
+	struct siphash_key *keys[] = {
+		&s->hash_key, &s->isn_key, &s->port_key, &s->ts_key, &s->ipid_key};
 
 	random_seed(&s->random, seed);
 	for (u32 i = 0; i < ARRAY_LEN(keys); i++) {
@@ -103,13 +107,15 @@ static void stack_init_secrets(struct stack *s, const u8 seed[16])
 	}
 }
 
-/* Packets of one kind may fill three quarters of the largest region; no more, so that sockets can still be made. */
+/* Packets of one kind may fill three quarters of the largest region; no more, so that sockets can
+ * still be made. */
 static void stack_init_packets(struct stack *s, enum slab_kind kind, u32 room)
 {
 	u32 bytes = (u32)sizeof(struct pkt) + room;
 	u64 limit = (u64)s->span_limit * 3 / 4 * (SLAB_SPAN_BYTES / bytes);
 
-	slab_init_partial(s, kind, bytes, (u32)offsetof(struct pkt, data), (u32)MIN(limit, SLAB_INDEX_MAX));
+	slab_init_partial(
+		s, kind, bytes, (u32)offsetof(struct pkt, data), (u32)MIN(limit, SLAB_INDEX_MAX));
 }
 
 static bool stack_init_memory(struct stack *s)
@@ -117,12 +123,13 @@ static bool stack_init_memory(struct stack *s)
 	stack_init_packets(s, SLAB_PKT_SMALL, PKT_SMALL_ROOM);
 	stack_init_packets(s, SLAB_PKT_MEDIUM, PKT_MEDIUM_ROOM);
 	stack_init_packets(s, SLAB_PKT_LARGE, PKT_LARGE_ROOM);
-	slab_init_partial(s, SLAB_FRAME, sizeof(struct frame), (u32)offsetof(struct frame, piece), SLAB_INDEX_MAX);
+	slab_init_partial(s, SLAB_FRAME, sizeof(struct frame), (u32)offsetof(struct frame, piece),
+		SLAB_INDEX_MAX);
 	slab_init(s, SLAB_NEIGH, sizeof(struct neigh), s->tunables.arp_table_max);
 	slab_init(s, SLAB_REASM, sizeof(struct reasm), 4096);
 	slab_init(s, SLAB_TASK, sizeof(struct task), NETIF_MAX * NETIF_ADDRS);
 	return hash_init(s, &s->neighs, (u32)offsetof(struct neigh, by_addr)) &&
-		hash_init(s, &s->reasms, (u32)offsetof(struct reasm, by_key));
+	       hash_init(s, &s->reasms, (u32)offsetof(struct reasm, by_key));
 }
 
 static void stack_init_netifs(struct stack *s, const struct stack_config *config)
@@ -147,7 +154,8 @@ static void stack_init_netifs(struct stack *s, const struct stack_config *config
 
 static void stack_init_addresses(struct stack *s, const struct stack_config *config)
 {
-	static const struct addr none, any = {.b = {[10] = 0xff, [11] = 0xff}, .family = FAMILY_INET};
+	static const struct addr none,
+		any = {.b = {[10] = 0xff, [11] = 0xff}, .family = FAMILY_INET};
 	u32 bits = config->prefix_len, mask = bits ? ~0u << (32 - bits) : 0;
 	struct addr net = addr_v4(addr_get4(&config->addr) & mask);
 
@@ -283,7 +291,8 @@ u64 stack_deadline(struct stack *s)
 
 bool stack_tx_pending(const struct stack *s)
 {
-	return __atomic_load_n(&s->tx_head, __ATOMIC_ACQUIRE) != __atomic_load_n(&s->tx_done, __ATOMIC_RELAXED);
+	return __atomic_load_n(&s->tx_head, __ATOMIC_ACQUIRE) !=
+	       __atomic_load_n(&s->tx_done, __ATOMIC_RELAXED);
 }
 
 int stack_tx_pieces(struct stack *s, struct stack_piece *pieces, struct offload *offload)
@@ -299,12 +308,14 @@ int stack_tx_pieces(struct stack *s, struct stack_piece *pieces, struct offload 
 			break; /* else it was lost in a repair */
 	}
 	*offload = f->offload;
-	pieces[n++] = (struct stack_piece){f->head + f->head_start, FRAME_HEAD_ROOM - f->head_start};
+	pieces[n++] =
+		(struct stack_piece){f->head + f->head_start, FRAME_HEAD_ROOM - f->head_start};
 	for (u32 i = 0; i < f->pieces; i++) {
 		struct pkt *p = pkt_get(s, f->piece[i].pkt);
 
 		if (p)
-			pieces[n++] = (struct stack_piece){p->data + f->piece[i].offset, f->piece[i].len};
+			pieces[n++] =
+				(struct stack_piece){p->data + f->piece[i].offset, f->piece[i].len};
 	}
 	return n;
 }
@@ -375,6 +386,7 @@ ref stack_changed(struct stack *s, u32 *events)
 
 bool stack_idle(const struct stack *s)
 {
-	return !slab_in_use(s, SLAB_TCP) && !slab_in_use(s, SLAB_TCP_REQUEST) && !slab_in_use(s, SLAB_TCP_TIMEWAIT) &&
-		!s->tcp_orphans && !s->neigh_queued && !s->loop_head && !stack_tx_pending(s);
+	return !slab_in_use(s, SLAB_TCP) && !slab_in_use(s, SLAB_TCP_REQUEST) &&
+	       !slab_in_use(s, SLAB_TCP_TIMEWAIT) && !s->tcp_orphans && !s->neigh_queued &&
+	       !s->loop_head && !stack_tx_pending(s);
 }

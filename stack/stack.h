@@ -1,10 +1,12 @@
 /*
- * The engine: everything about one host, deterministic. Time, randomness and frames come in as arguments; frames to send
- * and sockets whose readiness changed come out. No system call, no allocation but from the region, no global state. The
- * caller serializes all calls (the host's lock).
+ * The engine: everything about one host, deterministic. Time, randomness and frames come in as
+ * arguments; frames to send and sockets whose readiness changed come out. No system call, no
+ * allocation but from the region, no global state. The caller serializes all calls (the host's
+ * lock).
  *
- * The struct lies at the start of the memory that the caller gives, and everything else behind it; nothing in it is a
- * pointer, so the memory may be mapped at different addresses in different processes.
+ * The struct lies at the start of the memory that the caller gives, and everything else behind it;
+ * nothing in it is a pointer, so the memory may be mapped at different addresses in different
+ * processes.
  */
 #ifndef STACK_STACK_H
 #define STACK_STACK_H
@@ -15,12 +17,12 @@
 #include "stack/random.h"
 #include "stack/sock.h"
 
-#define STACK_ROUTES 32
-#define STACK_IP_IDS 1024      /* a power of two */
-#define STACK_PMTUS 256        /* a power of two */
+#define STACK_ROUTES	   32
+#define STACK_IP_IDS	   1024 /* a power of two */
+#define STACK_PMTUS	   256	/* a power of two */
 #define STACK_ICMP_BUCKETS 1024 /* a power of two */
-#define STACK_TX_RING 4096 /* frames waiting for the device; a power of two */
-#define STACK_TOUCHED 4
+#define STACK_TX_RING	   4096 /* frames waiting for the device; a power of two */
+#define STACK_TOUCHED	   4
 
 struct stack_route {
 	struct addr prefix;
@@ -35,12 +37,13 @@ struct stack_route {
 struct pmtu {
 	struct addr dst; /* family FAMILY_NONE: unused entry */
 	u32 mtu;
-	u32 changes;   /* since learnt_ns */
+	u32 changes; /* since learnt_ns */
 	u64 learnt_ns;
 	u64 expires_ns;
 };
 
-/* How much may still be sent to the destinations that share this bucket, in units of ns of the refill time. */
+/* How much may still be sent to the destinations that share this bucket, in units of ns of the
+ * refill time. */
 struct icmp_bucket {
 	u64 filled_ns; /* when it was last counted up */
 	u64 credit_ns;
@@ -51,7 +54,8 @@ struct stack_tunables {
 	u32 tcp_rmem[3], tcp_wmem[3]; /* bytes */
 	u32 rmem_default, rmem_max, wmem_default, wmem_max;
 	u32 somaxconn, tcp_max_syn_backlog;
-	u8 tcp_sack, tcp_timestamps, tcp_window_scaling, tcp_congestion_control; /* enum tcp_cc of tcp.h */
+	u8 tcp_sack, tcp_timestamps, tcp_window_scaling,
+		tcp_congestion_control; /* enum tcp_cc of tcp.h */
 	u8 tcp_syn_retries, tcp_synack_retries, tcp_retries1, tcp_retries2;
 	u8 tcp_keepalive_probes, tcp_slow_start_after_idle, tcp_abort_on_overflow, tcp_rfc1337;
 	u32 tcp_fin_timeout_s, tcp_keepalive_time_s, tcp_keepalive_intvl_s;
@@ -71,21 +75,22 @@ struct stack_config {
 	u32 features; /* DEVICE_* */
 	struct addr addr;
 	u8 prefix_len;
-	bool arp_probe;      /* probe before using the address (RFC 5227); it is usable at once, as on Linux, when false */
+	bool arp_probe; /* probe before using the address (RFC 5227); it is usable at once, as on
+			   Linux, when false */
 	struct addr gateway; /* family FAMILY_NONE: none */
-	u8 seed[16];         /* of all random numbers and secrets; must be secret in production */
-	u64 now_ns;          /* monotonic time of the call */
-	u64 realtime_offset_ns; /* realtime minus monotonic */
+	u8 seed[16];	     /* of all random numbers and secrets; must be secret in production */
+	u64 now_ns;	     /* monotonic time of the call */
+	u64 realtime_offset_ns;		/* realtime minus monotonic */
 	struct stack_tunables tunables; /* start from stack_default_tunables() */
 };
 
 struct stack {
 	struct slab slab[SLAB_KINDS]; /* first: slab.h reaches it without knowing this struct */
-	u64 size;        /* bytes of memory usable, a multiple of SLAB_SPAN_BYTES */
-	u32 spans_used;  /* spans given to slabs and tables, this struct's own included */
-	u32 span_limit;  /* spans that the region may ever have */
+	u64 size;		      /* bytes of memory usable, a multiple of SLAB_SPAN_BYTES */
+	u32 spans_used;	   /* spans given to slabs and tables, this struct's own included */
+	u32 span_limit;	   /* spans that the region may ever have */
 	bool wants_memory; /* the caller should make the region larger (stack_grow) */
-	u64 now_ns;      /* monotonic; set by stack_clock */
+	u64 now_ns;	   /* monotonic; set by stack_clock */
 	u64 realtime_offset_ns;
 	struct wheel wheel;
 	struct random random;
@@ -93,32 +98,34 @@ struct stack {
 	struct stack_tunables tunables;
 	struct netif netif[NETIF_MAX];
 	struct stack_route route[STACK_ROUTES];
-	struct hash conns;  /* struct conn by four-tuple */
-	struct hash ports;  /* struct port by (protocol, port) */
+	struct hash conns; /* struct conn by four-tuple */
+	struct hash ports; /* struct port by (protocol, port) */
 	struct hash neighs;
 	struct hash reasms;
 	ref last_neigh; /* the one used last: most packets go the same way as the one before */
 	struct neigh_list {
-		ref head, tail; /* least recently used first */
+		ref head, tail;	   /* least recently used first */
 	} neigh_spare, neigh_kept; /* neigh.c */
 	ref reasm_oldest, reasm_newest;
 	u64 counters[COUNTERS];
 	u16 ip_id[STACK_IP_IDS];
 	u32 route_count; /* entries in use, best first */
-	u32 pmtu_count; /* entries ever learnt: the table need not be searched before the first */
+	u32 pmtu_count;	 /* entries ever learnt: the table need not be searched before the first */
 	struct pmtu pmtu[STACK_PMTUS];
 	struct icmp_bucket icmp_bucket[STACK_ICMP_BUCKETS];
 	u32 reasm_bytes;
-	u32 neigh_queued; /* frames that wait for a neighbour */
+	u32 neigh_queued;	  /* frames that wait for a neighbour */
 	ref loop_head, loop_tail; /* packets for ourselves, delivered by stack_run_loopback */
-	bool looping;             /* stack_run_loopback is at work: calls from within return at once */
+	bool looping; /* stack_run_loopback is at work: calls from within return at once */
 	ref changed_head, changed_tail;
 	ref tx_wait_head; /* sockets that wait for room in the transmit queue */
 	u64 next_cookie;
-	ref tcp_orphans_head; u32 tcp_orphans;
+	ref tcp_orphans_head;
+	u32 tcp_orphans;
 	ref timewait_head, timewait_tail;
-	/* Frames for the device. The engine adds at tx_head; the owner of the device writes them without the lock and moves
-	 * tx_done; the engine frees what is done. All three count upwards. */
+	/* Frames for the device. The engine adds at tx_head; the owner of the device writes them
+	 * without the lock and moves tx_done; the engine frees what is done. All three count
+	 * upwards. */
 	u32 tx_head, tx_freed;
 	_Alignas(64) u32 tx_done;
 	_Alignas(64) ref tx_ring[STACK_TX_RING];
@@ -135,7 +142,8 @@ void stack_default_tunables(struct stack_tunables *t);
 /* Bytes that stack_init needs at least; less than this gives NULL. */
 u64 stack_min_size(void);
 
-/* Makes a host in `memory`, which is zeroed and aligned to 4096, of `size` bytes, growing to `limit` bytes at most. */
+/* Makes a host in `memory`, which is zeroed and aligned to 4096, of `size` bytes, growing to
+ * `limit` bytes at most. */
 struct stack *stack_init(void *memory, u64 size, u64 limit, const struct stack_config *config);
 
 /* The memory now reaches to `size` bytes. */
@@ -151,7 +159,8 @@ static inline void *stack_span(struct stack *s, u32 span)
 /* The time of this entry; time never runs backwards (an earlier value is ignored). */
 void stack_clock(struct stack *s, u64 now_ns);
 
-/* A packet of the large kind to read a frame into: fill data[start ..] up to its room, set end, offload and ifindex. 0 without room. */
+/* A packet of the large kind to read a frame into: fill data[start ..] up to its room, set end,
+ * offload and ifindex. 0 without room. */
 ref stack_rx_alloc(struct stack *s);
 
 /* One received frame, the view at its Ethernet header; consumes the packet. */
@@ -163,15 +172,17 @@ void stack_advance(struct stack *s);
 /* Queues an IP packet, the view at its header, for ourselves; consumes it. */
 void stack_loop(struct stack *s, ref pkt);
 
-/* Delivers packets to ourselves until there are none; every entry point that may send ends with it. */
+/* Delivers packets to ourselves until there are none; every entry point that may send ends with it.
+ */
 void stack_run_loopback(struct stack *s);
 
 /* When stack_advance has something to do next; NEVER when idle. */
 u64 stack_deadline(struct stack *s);
 
 /*
- * Frames for the device, the one at tx_done first. The writer needs no lock for these: it owns tx_done.
- * stack_tx_pieces fills `pieces` (FRAME_PIECES + 1 entries) and returns their number, 0 when nothing waits.
+ * Frames for the device, the one at tx_done first. The writer needs no lock for these: it owns
+ * tx_done. stack_tx_pieces fills `pieces` (FRAME_PIECES + 1 entries) and returns their number, 0
+ * when nothing waits.
  */
 bool stack_tx_pending(const struct stack *s);
 struct stack_piece {
@@ -179,27 +190,31 @@ struct stack_piece {
 	size_t len;
 };
 int stack_tx_pieces(struct stack *s, struct stack_piece *pieces, struct offload *offload);
-void stack_tx_done(struct stack *s); /* the frame at tx_done has been written (or refused) */
+void stack_tx_done(struct stack *s);	/* the frame at tx_done has been written (or refused) */
 void stack_tx_reclaim(struct stack *s); /* under the lock: frees the frames that are done */
-bool stack_tx_queue(struct stack *s, ref frame); /* from eth_output; false: full, frame dropped and counted */
+bool stack_tx_queue(
+	struct stack *s, ref frame); /* from eth_output; false: full, frame dropped and counted */
 
 /*
- * After the death of a process within an entry (repair.c): begin, then every plan that a thread holds (those of the dead included;
- * they are dropped by sock_plan_drop afterwards, as ever), then end. Connections that cannot be mended are reset.
+ * After the death of a process within an entry (repair.c): begin, then every plan that a thread
+ * holds (those of the dead included; they are dropped by sock_plan_drop afterwards, as ever), then
+ * end. Connections that cannot be mended are reset.
  */
 void stack_repair_begin(struct stack *s);
 void stack_repair_plan(struct stack *s, struct plan *plan);
 void stack_repair_end(struct stack *s);
 
-/* sock.c: takes the next changed socket off the list and its events; 0 when there is none. The socket may have become an orphan. */
+/* sock.c: takes the next changed socket off the list and its events; 0 when there is none. The
+ * socket may have become an orphan. */
 ref stack_changed(struct stack *s, u32 *events);
 
 /*
- * Nothing is left to do but wait for programs: no connection, no orphan, no TIME-WAIT, no frame that waits for a neighbour or
- * the device. The keeper ends then.
+ * Nothing is left to do but wait for programs: no connection, no orphan, no TIME-WAIT, no frame
+ * that waits for a neighbour or the device. The keeper ends then.
  */
 bool stack_idle(const struct stack *s);
 
-int stack_add_route(struct stack *s, const struct addr *prefix, u8 prefix_len, const struct addr *gateway, u32 ifindex, u32 metric);
+int stack_add_route(struct stack *s, const struct addr *prefix, u8 prefix_len,
+	const struct addr *gateway, u32 ifindex, u32 metric);
 
 #endif

@@ -25,6 +25,6 @@ typedef u32 ref;
 #define NS_PER_US 1000ull
 #define NS_PER_MS 1000000ull
 #define NS_PER_S  1000000000ull
-#define NEVER     UINT64_MAX
+#define NEVER	  UINT64_MAX
 
 #endif

@@ -1,10 +1,12 @@
 /*
- * Hierarchical timer wheel: eight levels of 64 slots. The tick (65.536 us) of a deadline and the wheel's own tick are
- * compared as numbers of base 64: the highest digit in which they differ is the level, the digit itself the slot. As the
- * wheel's tick reaches a slot of a higher level, its timers are spread over the levels below.
+ * Hierarchical timer wheel: eight levels of 64 slots. The tick (65.536 us) of a deadline and the
+ * wheel's own tick are compared as numbers of base 64: the highest digit in which they differ is
+ * the level, the digit itself the slot. As the wheel's tick reaches a slot of a higher level, its
+ * timers are spread over the levels below.
  *
- * Level 0's slots are kept in order of deadline, equal ones in the order they were armed. An insertion looks back over
- * SORT_REACH entries at most, so that it stays O(1): beyond those, a timer can be served late by less than a tick, never early.
+ * Level 0's slots are kept in order of deadline, equal ones in the order they were armed. An
+ * insertion looks back over SORT_REACH entries at most, so that it stays O(1): beyond those, a
+ * timer can be served late by less than a tick, never early.
  */
 #include <string.h>
 
@@ -14,7 +16,8 @@
 
 enum { SORT_REACH = 64, DIGIT_BITS = 6 };
 
-/* Handshakes and TIME-WAIT: the timer stands directly behind the head they share with sockets (tcp.h keeps to it). */
+/* Handshakes and TIME-WAIT: the timer stands directly behind the head they share with sockets
+ * (tcp.h keeps to it). */
 struct timed_conn {
 	struct conn conn;
 	struct timer timer;
@@ -51,7 +54,8 @@ static void wheel_link(struct stack *s, ref owner, struct timer *t)
 	ref before = w->tail[level][slot], after = 0;
 	struct timer *b = wheel_timer(s, before), *a;
 
-	for (int reach = SORT_REACH; level == 0 && b && b->deadline_ns > t->deadline_ns && reach--;) {
+	for (int reach = SORT_REACH;
+		level == 0 && b && b->deadline_ns > t->deadline_ns && reach--;) {
 		after = before;
 		before = b->prev;
 		b = wheel_timer(s, before);
@@ -110,7 +114,8 @@ static u64 wheel_ahead(const struct wheel *w, u32 level)
 	return digit == WHEEL_SLOTS - 1 ? 0 : w->occupied[level] >> (digit + 1) << (digit + 1);
 }
 
-/* The next occupied slot after the current one: its first tick, its level and slot. False when the wheel is empty but for it. */
+/* The next occupied slot after the current one: its first tick, its level and slot. False when the
+ * wheel is empty but for it. */
 static bool wheel_seek(const struct wheel *w, u64 *tick, u32 *level, u32 *slot)
 {
 	for (u32 l = 0; l < WHEEL_LEVELS; l++) {
@@ -189,7 +194,8 @@ u64 wheel_next(struct stack *s)
 	r = w->head[level][slot];
 	if (level == 0)
 		return (t = wheel_timer(s, r)) ? t->deadline_ns : NEVER;
-	/* A slot of a higher level is not in order. When it holds few timers, the exact deadline; else when it is spread. */
+	/* A slot of a higher level is not in order. When it holds few timers, the exact deadline;
+	 * else when it is spread. */
 	for (int reach = SORT_REACH; (t = wheel_timer(s, r)); r = t->next) {
 		if (!reach--)
 			return tick << WHEEL_TICK_SHIFT;
@@ -206,7 +212,8 @@ void wheel_rebuild(struct stack *s)
 	memset(w->head, 0, sizeof(w->head));
 	memset(w->tail, 0, sizeof(w->tail));
 	for (u32 kind = 0; kind < SLAB_KINDS; kind++) {
-		for (u32 i = 0; timer_offsets[kind] && i < slab_touched(s, (enum slab_kind)kind); i++) {
+		for (u32 i = 0; timer_offsets[kind] && i < slab_touched(s, (enum slab_kind)kind);
+			i++) {
 			struct slab_head *head = slab_at(s, (enum slab_kind)kind, i);
 			struct timer *t = head ? wheel_timer(s, head->self) : NULL;
 

@@ -14,7 +14,8 @@ static u32 scale(u32 quick, u32 full)
 	return getenv("LONG") ? full : quick;
 }
 
-/* Sends something to an address of ours on the link; the frames that leave are the test's to look at. */
+/* Sends something to an address of ours on the link; the frames that leave are the test's to look
+ * at. */
 static void send_to(struct stack *s, u32 dst)
 {
 	struct ip_out ip = {.dst = addr_v4(dst), .proto = 253};
@@ -26,7 +27,8 @@ static void send_to(struct stack *s, u32 dst)
 
 static bool is_arp_request(const u8 *f, u32 len, u32 target)
 {
-	return len >= 42 && get16(f + 12) == ETHERTYPE_ARP && get16(f + 20) == 1 && get32(f + 38) == target;
+	return len >= 42 && get16(f + 12) == ETHERTYPE_ARP && get16(f + 20) == 1 &&
+	       get32(f + 38) == target;
 }
 
 /* Whether what is sent to dst now goes to that station at once. */
@@ -51,7 +53,8 @@ static void hear(struct stack *s, u16 op, const u8 *eth_dst, const u8 *mac, u32 
 START_TEST(A1_runt_frames)
 {
 	struct stack *s = engine_new_ready(NULL);
-	static const u16 types[] = {0, 0x2e, ETHERTYPE_IP4, ETHERTYPE_ARP, ETHERTYPE_IP6, 0x8100, 0xffff};
+	static const u16 types[] = {
+		0, 0x2e, ETHERTYPE_IP4, ETHERTYPE_ARP, ETHERTYPE_IP6, 0x8100, 0xffff};
 
 	for (u32 t = 0; t < ARRAY_LEN(types); t++) {
 		for (u32 len = 0; len < 60; len++) {
@@ -64,7 +67,8 @@ START_TEST(A1_runt_frames)
 			else if (types[t] != ETHERTYPE_IP4 && types[t] != ETHERTYPE_ARP)
 				ck_assert_dropped(s, frame, len, "eth_type_unknown");
 			else if (types[t] == ETHERTYPE_ARP)
-				ck_assert_dropped(s, frame, len, len < 42 ? "arp_short" : "arp_malformed");
+				ck_assert_dropped(
+					s, frame, len, len < 42 ? "arp_short" : "arp_malformed");
 			else
 				ck_assert_dropped(s, frame, len, "ip_header");
 			ck_assert_uint_eq(net_count(s, "eth_in"), in + 1);
@@ -76,13 +80,19 @@ END_TEST
 START_TEST(A1_frames_for_others)
 {
 	struct stack *s = engine_new_ready(NULL);
-	static const u8 group_source[6] = {3, 0, 0, 0, 0, 1}, ip6_group[6] = {0x33, 0x33, 0, 0, 0, 1};
+	static const u8 group_source[6] = {3, 0, 0, 0, 0, 1},
+			ip6_group[6] = {0x33, 0x33, 0, 0, 0, 1};
 	static const u8 spanning_tree[6] = {1, 0x80, 0xc2, 0, 0, 0};
 
-	ck_assert_dropped(s, frame, net_eth(frame, evil_mac, net_peer_mac, ETHERTYPE_IP4, frame, 46), "eth_not_ours");
-	ck_assert_dropped(s, frame, net_eth(frame, ip6_group, net_peer_mac, ETHERTYPE_IP4, frame, 46), "eth_not_ours");
-	ck_assert_dropped(s, frame, net_eth(frame, spanning_tree, net_peer_mac, ETHERTYPE_IP4, frame, 46), "eth_not_ours");
-	ck_assert_dropped(s, frame, net_eth(frame, net_host_mac, group_source, ETHERTYPE_IP4, frame, 46), "eth_source");
+	ck_assert_dropped(s, frame,
+		net_eth(frame, evil_mac, net_peer_mac, ETHERTYPE_IP4, frame, 46), "eth_not_ours");
+	ck_assert_dropped(s, frame,
+		net_eth(frame, ip6_group, net_peer_mac, ETHERTYPE_IP4, frame, 46), "eth_not_ours");
+	ck_assert_dropped(s, frame,
+		net_eth(frame, spanning_tree, net_peer_mac, ETHERTYPE_IP4, frame, 46),
+		"eth_not_ours");
+	ck_assert_dropped(s, frame,
+		net_eth(frame, net_host_mac, group_source, ETHERTYPE_IP4, frame, 46), "eth_source");
 }
 END_TEST
 
@@ -102,8 +112,9 @@ START_TEST(A3_arp_fields)
 	static const struct {
 		u32 at;
 		u16 value;
-	} wrong[] = {{14, 0}, {14, 2}, {14, 0x100}, {16, 0}, {16, 0x0806}, {16, 0x86dd}, {18, 0x0504}, {18, 0xff04}, {18, 0x0004},
-		{18, 0x0603}, {18, 0x0610}, {18, 0x0600}, {20, 0}, {20, 3}, {20, 4}, {20, 8}, {20, 0x0100}, {20, 65535}};
+	} wrong[] = {{14, 0}, {14, 2}, {14, 0x100}, {16, 0}, {16, 0x0806}, {16, 0x86dd},
+		{18, 0x0504}, {18, 0xff04}, {18, 0x0004}, {18, 0x0603}, {18, 0x0610}, {18, 0x0600},
+		{20, 0}, {20, 3}, {20, 4}, {20, 8}, {20, 0x0100}, {20, 65535}};
 
 	for (u32 i = 0; i < ARRAY_LEN(wrong); i++) {
 		u32 len = net_arp(frame, net_host_mac, 1, net_peer_mac, NET_PEER, no_mac, NET_HOST);
@@ -119,8 +130,12 @@ START_TEST(A4_unsolicited_arp)
 	struct stack *s = engine_new_ready(NULL);
 	u32 in_use = slab_in_use(s, SLAB_NEIGH);
 
-	ck_assert_dropped(s, frame, net_arp(frame, net_host_mac, 2, evil_mac, NET_HOST + 5, net_host_mac, NET_HOST), "arp_unsolicited");
-	ck_assert_dropped(s, frame, net_arp(frame, net_everybody, 2, evil_mac, NET_HOST + 5, no_mac, NET_HOST + 5), "arp_unsolicited");
+	ck_assert_dropped(s, frame,
+		net_arp(frame, net_host_mac, 2, evil_mac, NET_HOST + 5, net_host_mac, NET_HOST),
+		"arp_unsolicited");
+	ck_assert_dropped(s, frame,
+		net_arp(frame, net_everybody, 2, evil_mac, NET_HOST + 5, no_mac, NET_HOST + 5),
+		"arp_unsolicited");
 	/* A gratuitous request and a question to somebody else. */
 	hear(s, 1, net_everybody, evil_mac, NET_HOST + 5, NET_HOST + 5);
 	hear(s, 1, net_everybody, evil_mac, NET_HOST + 5, NET_HOST + 6);
@@ -183,14 +198,20 @@ END_TEST
 START_TEST(A6_impossible_senders)
 {
 	struct stack *s = engine_new_ready(NULL);
-	static const u32 senders[] = {0xffffffff, 0x0a0000ff, 0xe0000001, 0xefffffff, 0xf0000001, 0x7f000001, 0x00000001};
+	static const u32 senders[] = {
+		0xffffffff, 0x0a0000ff, 0xe0000001, 0xefffffff, 0xf0000001, 0x7f000001, 0x00000001};
 	static const u8 group[6] = {1, 0, 0x5e, 0, 0, 1};
 
 	for (u32 i = 0; i < ARRAY_LEN(senders); i++) {
-		ck_assert_dropped(s, frame, net_arp(frame, net_host_mac, 1, evil_mac, senders[i], no_mac, NET_HOST), "arp_invalid");
-		ck_assert_dropped(s, frame, net_arp(frame, net_host_mac, 2, evil_mac, senders[i], no_mac, NET_HOST), "arp_invalid");
+		ck_assert_dropped(s, frame,
+			net_arp(frame, net_host_mac, 1, evil_mac, senders[i], no_mac, NET_HOST),
+			"arp_invalid");
+		ck_assert_dropped(s, frame,
+			net_arp(frame, net_host_mac, 2, evil_mac, senders[i], no_mac, NET_HOST),
+			"arp_invalid");
 	}
-	ck_assert_dropped(s, frame, net_arp(frame, net_host_mac, 2, evil_mac, 0, no_mac, NET_HOST), "arp_invalid");
+	ck_assert_dropped(s, frame, net_arp(frame, net_host_mac, 2, evil_mac, 0, no_mac, NET_HOST),
+		"arp_invalid");
 	net_arp(frame, net_host_mac, 1, no_mac, NET_HOST + 5, no_mac, NET_HOST);
 	memcpy(frame + 6, evil_mac, 6);
 	ck_assert_dropped(s, frame, 42, "arp_invalid");
@@ -198,7 +219,9 @@ START_TEST(A6_impossible_senders)
 	memcpy(frame + 6, evil_mac, 6);
 	ck_assert_dropped(s, frame, 42, "arp_invalid");
 	/* Our own frame, come back. */
-	ck_assert_dropped(s, frame, net_arp(frame, net_everybody, 1, net_host_mac, NET_HOST, no_mac, NET_HOST), "arp_invalid");
+	ck_assert_dropped(s, frame,
+		net_arp(frame, net_everybody, 1, net_host_mac, NET_HOST, no_mac, NET_HOST),
+		"arp_invalid");
 }
 END_TEST
 
@@ -332,9 +355,12 @@ START_TEST(A9_unicast_in_a_broadcast_frame)
 		struct net_ip4 ip = {.eth_dst = macs[i]};
 		struct net_tcp syn = {.sport = 1000, .dport = 80, .flags = 2};
 
-		ck_assert_dropped(s, frame, net_tcp(frame, &ip, &syn, NULL, 0), "ip_link_broadcast");
-		ck_assert_dropped(s, frame, net_udp(frame, &ip, 1000, 9, "x", 1), "ip_link_broadcast");
-		ck_assert_dropped(s, frame, net_icmp(frame, &ip, 8, 0, 1, "x", 1), "ip_link_broadcast");
+		ck_assert_dropped(
+			s, frame, net_tcp(frame, &ip, &syn, NULL, 0), "ip_link_broadcast");
+		ck_assert_dropped(
+			s, frame, net_udp(frame, &ip, 1000, 9, "x", 1), "ip_link_broadcast");
+		ck_assert_dropped(
+			s, frame, net_icmp(frame, &ip, 8, 0, 1, "x", 1), "ip_link_broadcast");
 		ip.proto = 200;
 		ck_assert_dropped(s, frame, net_ip4(frame, &ip, "x", 1), "ip_link_broadcast");
 	}

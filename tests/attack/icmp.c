@@ -1,4 +1,5 @@
-/* Hostile ICMP: rows D1 to D4, D7, D10 of README.md; those that need a TCP connection are in icmp_tcp.c. */
+/* Hostile ICMP: rows D1 to D4, D7, D10 of README.md; those that need a TCP connection are in
+ * icmp_tcp.c. */
 #include <string.h>
 
 #include "tests/lib/check_lines.h"
@@ -42,12 +43,14 @@ START_TEST(D1_bad_checksum)
 }
 END_TEST
 
-/* Every size comes back as it was, to the largest datagram there is; in fragments both ways beyond the MTU. */
+/* Every size comes back as it was, to the largest datagram there is; in fragments both ways beyond
+ * the MTU. */
 START_TEST(D1_echo_of_every_size)
 {
 	struct stack *s = engine_new_ready(NULL), *peer;
 	struct stack_config c = net_config();
-	static const u32 sizes[] = {0, 1, 2, 3, 55, 1471, 1472, 1473, 1480, 9000, 65000, 65506, 65507};
+	static const u32 sizes[] = {
+		0, 1, 2, 3, 55, 1471, 1472, 1473, 1480, 9000, 65000, 65506, 65507};
 
 	fill();
 	memcpy(c.mac, net_peer_mac, 6);
@@ -97,14 +100,18 @@ START_TEST(D2_echo_to_everybody)
 	for (u32 i = 0; i < ARRAY_LEN(groups); i++) {
 		struct net_ip4 ip = {.dst = groups[i], .eth_dst = net_everybody};
 
-		ck_assert_dropped(s, frame, net_icmp(frame, &ip, 8, 0, 1, data, 10), "icmp_broadcast");
+		ck_assert_dropped(
+			s, frame, net_icmp(frame, &ip, 8, 0, 1, data, 10), "icmp_broadcast");
 	}
 	s->tunables.icmp_echo_ignore_broadcasts = 0;
-	engine_frame_in(s, frame, net_icmp(frame, &(struct net_ip4){.dst = 0x0a0000ff, .eth_dst = net_everybody}, 8, 0, 1, data, 10));
+	engine_frame_in(s, frame,
+		net_icmp(frame, &(struct net_ip4){.dst = 0x0a0000ff, .eth_dst = net_everybody}, 8,
+			0, 1, data, 10));
 	ck_assert_uint_gt(engine_frame_out(s, out, NULL), 0);
 	ck_assert_uint_eq(get32(out + IP + 12), NET_HOST);
 	s->tunables.icmp_echo_ignore_all = 1;
-	ck_assert_dropped(s, frame, net_icmp(frame, &(struct net_ip4){0}, 8, 0, 1, data, 10), "icmp_echo_ignored");
+	ck_assert_dropped(s, frame, net_icmp(frame, &(struct net_ip4){0}, 8, 0, 1, data, 10),
+		"icmp_echo_ignored");
 }
 END_TEST
 
@@ -136,11 +143,13 @@ START_TEST(D3_no_error_about)
 	ck_assert(!provokes(s, net_udp(frame, &udp, 1000, 9, "x", 1)));
 	unknown.dst = 0x0a0000ff;
 	ck_assert(!provokes(s, net_ip4(frame, &unknown, data, 20)));
-	/* Errors, and types that nobody knows: with a malformed option, which any other packet is answered for. */
+	/* Errors, and types that nobody knows: with a malformed option, which any other packet is
+	 * answered for. */
 	for (u32 type = 0; type < 256; type++) {
 		bool query = memchr(query_types, (int)type, sizeof(query_types)) != NULL;
 
-		ck_assert_uint_eq(provokes(s, net_icmp(frame, &options, (u8)type, 0, 0, data, 28)), query);
+		ck_assert_uint_eq(
+			provokes(s, net_icmp(frame, &options, (u8)type, 0, 0, data, 28)), query);
 	}
 	/* A fragment that is not the first: its option is as bad. */
 	options.fragment = 100;
@@ -157,7 +166,8 @@ START_TEST(D4_limit_per_destination)
 
 	for (u32 i = 0; i < 100000; i++) {
 		stack_clock(s, s->now_ns + 10 * NS_PER_US);
-		engine_frame_in(s, frame, net_udp(frame, &(struct net_ip4){0}, 1000, (u16)(i % 60000 + 1), "x", 1));
+		engine_frame_in(s, frame,
+			net_udp(frame, &(struct net_ip4){0}, 1000, (u16)(i % 60000 + 1), "x", 1));
 		engine_frames_drop(s);
 	}
 	sent = net_count(s, "icmp_unreach_out");
@@ -165,7 +175,8 @@ START_TEST(D4_limit_per_destination)
 	ck_assert_uint_le(sent, 14);
 	/* Another destination is not concerned. */
 	for (u32 i = 0; i < 3; i++)
-		engine_frame_in(s, frame, net_udp(frame, &(struct net_ip4){.src = NET_PEER + 20}, 1000, 9, "x", 1));
+		engine_frame_in(s, frame,
+			net_udp(frame, &(struct net_ip4){.src = NET_PEER + 20}, 1000, 9, "x", 1));
 	ck_assert_uint_eq(net_count(s, "icmp_unreach_out"), sent + 3);
 }
 END_TEST
@@ -181,7 +192,8 @@ START_TEST(D4_budget_is_random)
 
 		engine_run(s, 60 * NS_PER_S);
 		for (u32 i = 0; i < 50; i++) {
-			engine_frame_in(s, frame, net_udp(frame, &(struct net_ip4){0}, 1000, 9, "x", 1));
+			engine_frame_in(
+				s, frame, net_udp(frame, &(struct net_ip4){0}, 1000, 9, "x", 1));
 			engine_frames_drop(s);
 		}
 		seen |= 1u << (net_count(s, "icmp_unreach_out") - before);
@@ -200,7 +212,8 @@ START_TEST(D7_types_without_effect)
 	memcpy(routes, s->route, sizeof(routes));
 	for (u32 type = 0; type < 256; type++) {
 		for (u32 code = 0; code < 4; code++) {
-			u32 len = net_icmp(frame, &(struct net_ip4){0}, (u8)type, (u8)code, 0x0a0000fe, data, 40);
+			u32 len = net_icmp(frame, &(struct net_ip4){0}, (u8)type, (u8)code,
+				0x0a0000fe, data, 40);
 
 			if (type != 0 && type != 3 && type != 8 && type != 11 && type != 12)
 				ck_assert_dropped(s, frame, len, "icmp_type");
@@ -234,37 +247,47 @@ START_TEST(D10_quotes)
 		/* Every length that is too short, and headers that say more than is there. */
 		for (u32 n = 0; n < 28; n++) {
 			quote(5, 36);
-			ck_assert_dropped(s, frame, net_icmp(frame, &ip, types[t], 1, 0, data, n), "icmp_quote");
+			ck_assert_dropped(s, frame, net_icmp(frame, &ip, types[t], 1, 0, data, n),
+				"icmp_quote");
 		}
 		for (u32 words = 0; words < 16; words++) {
 			len = quote(words, 36);
 			if (words != 5 && words != 6 && words != 7)
-				ck_assert_dropped(s, frame, net_icmp(frame, &ip, types[t], 0, 0, data, len), "icmp_quote");
+				ck_assert_dropped(s, frame,
+					net_icmp(frame, &ip, types[t], 0, 0, data, len),
+					"icmp_quote");
 		}
 		for (u32 total = 0; total < 28; total++) {
 			len = quote(5, total);
-			ck_assert_dropped(s, frame, net_icmp(frame, &ip, types[t], 0, 0, data, len), "icmp_quote");
+			ck_assert_dropped(s, frame, net_icmp(frame, &ip, types[t], 0, 0, data, len),
+				"icmp_quote");
 		}
 		len = quote(5, 36);
 		data[0] = 0x65;
-		ck_assert_dropped(s, frame, net_icmp(frame, &ip, types[t], 0, 0, data, len), "icmp_quote");
+		ck_assert_dropped(
+			s, frame, net_icmp(frame, &ip, types[t], 0, 0, data, len), "icmp_quote");
 		/* A fragment that is not the first; a packet that we cannot have sent. */
 		len = quote(5, 36);
 		put16(data + 6, 100);
-		ck_assert_dropped(s, frame, net_icmp(frame, &ip, types[t], 0, 0, data, len), "icmp_quote");
+		ck_assert_dropped(
+			s, frame, net_icmp(frame, &ip, types[t], 0, 0, data, len), "icmp_quote");
 		len = quote(5, 36);
 		put32(data + 12, 0x0a0000fe);
-		ck_assert_dropped(s, frame, net_icmp(frame, &ip, types[t], 0, 0, data, len), "icmp_quote");
+		ck_assert_dropped(
+			s, frame, net_icmp(frame, &ip, types[t], 0, 0, data, len), "icmp_quote");
 		for (u32 proto = 0; proto < 256; proto++) {
 			len = quote(5, 36);
 			data[9] = (u8)proto;
 			if (proto != PROTO_TCP && proto != PROTO_UDP)
-				ck_assert_dropped(s, frame, net_icmp(frame, &ip, types[t], 0, 0, data, len), "icmp_quote");
+				ck_assert_dropped(s, frame,
+					net_icmp(frame, &ip, types[t], 0, 0, data, len),
+					"icmp_quote");
 		}
 	}
 	len = quote(5, 36);
 	for (u32 code = 16; code < 256; code++)
-		ck_assert_dropped(s, frame, net_icmp(frame, &ip, 3, (u8)code, 0, data, len), "icmp_quote");
+		ck_assert_dropped(
+			s, frame, net_icmp(frame, &ip, 3, (u8)code, 0, data, len), "icmp_quote");
 }
 END_TEST
 

@@ -7,7 +7,8 @@
 
 enum { UNREACH = 3, PROTO = 2, PORT = 3, FRAG_NEEDED = 4, IP = 14 };
 
-static const struct addr peer_addr = {.b = {[10] = 0xff, [11] = 0xff, 10, 0, 0, 1}, .family = FAMILY_INET};
+static const struct addr peer_addr = {
+	.b = {[10] = 0xff, [11] = 0xff, 10, 0, 0, 1}, .family = FAMILY_INET};
 static u8 data[20000], frame[NET_FRAME_MAX];
 
 /* A connection with unacknowledged data in flight: bytes [*low, *high) of the host. */
@@ -105,11 +106,12 @@ END_TEST
 
 START_TEST(D8_next_hop_mtus)
 {
-	/* What is said, and what the path is taken to carry: the floor, or never more than before. */
+	/* What is said, and what the path is taken to carry: the floor, or never more than before.
+	 */
 	static const struct {
 		u32 mtu, learnt;
-	} cases[] = {{68, 552}, {1, 552}, {551, 552}, {552, 552}, {553, 553}, {1400, 1400}, {1500, 0}, {1501, 0}, {9000, 0}, {65535, 0},
-		{0, 1006}};
+	} cases[] = {{68, 552}, {1, 552}, {551, 552}, {552, 552}, {553, 553}, {1400, 1400},
+		{1500, 0}, {1501, 0}, {9000, 0}, {65535, 0}, {0, 1006}};
 
 	for (u32 i = 0; i < ARRAY_LEN(cases); i++) {
 		struct stack *s = engine_new_ready(NULL);
@@ -137,7 +139,8 @@ START_TEST(D8_truncated_quotes)
 	net_tcp(frame, &quoted, &tcp, data, 1000);
 	memcpy(quote, frame + IP, sizeof(quote));
 	for (u32 len = 0; len < 28; len++)
-		engine_frame_in(s, frame, net_icmp(frame, &ip, UNREACH, FRAG_NEEDED, 600, quote, len));
+		engine_frame_in(
+			s, frame, net_icmp(frame, &ip, UNREACH, FRAG_NEEDED, 600, quote, len));
 	ck_assert_uint_eq(net_count(s, "icmp_quote"), 28);
 	ck_assert_uint_eq(ip_pmtu_get(s, &peer_addr), 0);
 	engine_frame_in(s, frame, net_icmp(frame, &ip, UNREACH, FRAG_NEEDED, 600, quote, 28));
@@ -179,7 +182,8 @@ START_TEST(D9_shrinking_mtu_flood)
 }
 END_TEST
 
-/* The error quotes another protocol, or ports that nobody has: nothing may change for TCP's connection. */
+/* The error quotes another protocol, or ports that nobody has: nothing may change for TCP's
+ * connection. */
 START_TEST(D11_quotes_of_other_protocols)
 {
 	struct stack *s = engine_new_ready(NULL);
@@ -190,10 +194,12 @@ START_TEST(D11_quotes_of_other_protocols)
 
 	net_udp(frame, &quoted, p.host_port, p.port, data, 1000);
 	memcpy(quote, frame + IP, sizeof(quote));
-	engine_frame_in(s, frame, net_icmp(frame, &ip, UNREACH, FRAG_NEEDED, 600, quote, sizeof(quote)));
+	engine_frame_in(
+		s, frame, net_icmp(frame, &ip, UNREACH, FRAG_NEEDED, 600, quote, sizeof(quote)));
 	net_icmp(frame, &quoted, 8, 0, (u32)p.host_port << 16, data, 1000);
 	memcpy(quote, frame + IP, sizeof(quote));
-	engine_frame_in(s, frame, net_icmp(frame, &ip, UNREACH, FRAG_NEEDED, 600, quote, sizeof(quote)));
+	engine_frame_in(
+		s, frame, net_icmp(frame, &ip, UNREACH, FRAG_NEEDED, 600, quote, sizeof(quote)));
 	p.port++;
 	peer_icmp(&p, UNREACH, FRAG_NEEDED, 600, low);
 	p.port--;

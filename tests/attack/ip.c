@@ -28,7 +28,8 @@ static bool alive(struct stack *s)
 
 	engine_frames_drop(s);
 	engine_frame_in(s, frame, echo(&ip, 100));
-	return engine_frame_out(s, out, NULL) && net_payload(out, NET_FRAME_MAX, PROTO_ICMP, &len) && len == 108;
+	return engine_frame_out(s, out, NULL) &&
+	       net_payload(out, NET_FRAME_MAX, PROTO_ICMP, &len) && len == 108;
 }
 
 START_TEST(B1_version_and_lengths)
@@ -106,8 +107,8 @@ END_TEST
 START_TEST(B3_impossible_sources)
 {
 	struct stack *s = engine_new_ready(NULL);
-	static const u32 sources[] = {0xffffffff, 0x0a0000ff, 0xe0000001, 0xefffffff, 0x00000001, 0x00ffffff, 0x7f000001, 0x7fffffff,
-		0xf0000001, 0xfffffffe, NET_HOST};
+	static const u32 sources[] = {0xffffffff, 0x0a0000ff, 0xe0000001, 0xefffffff, 0x00000001,
+		0x00ffffff, 0x7f000001, 0x7fffffff, 0xf0000001, 0xfffffffe, NET_HOST};
 	struct net_tcp syn = {.sport = 80, .dport = 80, .flags = 2};
 
 	for (u32 i = 0; i < ARRAY_LEN(sources); i++) {
@@ -138,17 +139,22 @@ START_TEST(B4_destinations_of_others)
 		ck_assert_dropped(s, frame, net_tcp(frame, &ip, &syn, NULL, 0), "ip_not_ours");
 	}
 	for (u32 i = 0; i < 2 * ARRAY_LEN(everybody); i++) {
-		struct net_ip4 ip = {.dst = everybody[i / 2], .eth_dst = i % 2 ? net_everybody : net_host_mac};
+		struct net_ip4 ip = {
+			.dst = everybody[i / 2], .eth_dst = i % 2 ? net_everybody : net_host_mac};
 
 		ck_assert_dropped(s, frame, net_tcp(frame, &ip, &syn, NULL, 0), "ip_tcp_broadcast");
 		ip.proto = 200;
-		ck_assert_ptr_nonnull(net_dropped(s, frame, net_ip4(frame, &ip, data, 20), "ip_proto_unknown"));
-		ck_assert(!stack_tx_pending(s)); /* no ICMP: icmp_suppressed is counted beside the drop */
+		ck_assert_ptr_nonnull(
+			net_dropped(s, frame, net_ip4(frame, &ip, data, 20), "ip_proto_unknown"));
+		ck_assert(!stack_tx_pending(
+			s)); /* no ICMP: icmp_suppressed is counted beside the drop */
 	}
 	for (u32 group = 0xe0000000; group < 0xe0000010; group++) {
-		struct net_ip4 ip = {.dst = group, .eth_dst = (const u8[6]){1, 0, 0x5e, 0, 0, (u8)group}};
+		struct net_ip4 ip = {
+			.dst = group, .eth_dst = (const u8[6]){1, 0, 0x5e, 0, 0, (u8)group}};
 
-		ck_assert_dropped(s, frame, net_tcp(frame, &ip, &syn, NULL, 0), group == 0xe0000001 ? "ip_tcp_broadcast" : "ip_no_member");
+		ck_assert_dropped(s, frame, net_tcp(frame, &ip, &syn, NULL, 0),
+			group == 0xe0000001 ? "ip_tcp_broadcast" : "ip_no_member");
 	}
 }
 END_TEST
@@ -170,11 +176,11 @@ START_TEST(B5_malformed_options)
 	u64 bad = 0;
 
 	s->tunables.icmp_ratelimit_ms = 0;
-#define BAD(pointer, ...)                                                                                              \
-	OPTIONS(__VA_ARGS__);                                                                                          \
-	ck_assert_uint_eq(net_count(s, "ip_options"), ++bad);                                                          \
-	ck_assert_uint_gt(engine_frame_out(s, out, NULL), 0);                                                          \
-	ck_assert_uint_eq(out[IP + 20], 12); /* parameter problem */                                                   \
+#define BAD(pointer, ...)                                                                          \
+	OPTIONS(__VA_ARGS__);                                                                      \
+	ck_assert_uint_eq(net_count(s, "ip_options"), ++bad);                                      \
+	ck_assert_uint_gt(engine_frame_out(s, out, NULL), 0);                                      \
+	ck_assert_uint_eq(out[IP + 20], 12); /* parameter problem */                               \
 	ck_assert_uint_eq(out[IP + 24], pointer)
 	BAD(21, 7, 0, 4, 0);
 	BAD(21, 7, 1, 4, 0);
@@ -215,7 +221,7 @@ START_TEST(B5_good_and_unknown_options)
 	OPTIONS(7, 7, 8, 1, 2, 3, 4, 0); /* a full route */
 	OPTIONS(68, 12, 5, 0, 0, 0, 0, 0, 0, 0, 0, 0);
 	OPTIONS(222, 4, 0, 0);
-	OPTIONS(148, 4, 0, 0); /* router alert */
+	OPTIONS(148, 4, 0, 0);	   /* router alert */
 	OPTIONS(0, 255, 255, 255); /* nothing is read behind the end */
 	ck_assert_uint_eq(net_count(s, "icmp_echo_out"), 7);
 	ck_assert_uint_eq(net_count(s, "ip_options"), 0);
@@ -246,10 +252,12 @@ START_TEST(B5_every_option_byte)
 
 	random_seed(&random, (const u8 *)"options of attacks");
 	for (u32 i = 0; i < 200000; i++) {
-		struct net_ip4 ip = {.options = options, .options_len = 4 + 4 * random_below(&random, 10)};
+		struct net_ip4 ip = {
+			.options = options, .options_len = 4 + 4 * random_below(&random, 10)};
 
 		for (u32 j = 0; j < sizeof(options); j++)
-			options[j] = (u8)(random_below(&random, 4) ? random_below(&random, 12) : random_u64(&random));
+			options[j] = (u8)(random_below(&random, 4) ? random_below(&random, 12)
+								   : random_u64(&random));
 		engine_frame_in(s, frame, echo(&ip, 1));
 		engine_frames_drop(s);
 	}
@@ -321,7 +329,9 @@ static void no_fragments_left(struct stack *s)
 {
 	ck_assert_uint_eq(s->reasm_bytes, 0);
 	ck_assert_uint_eq(slab_in_use(s, SLAB_REASM), 0);
-	ck_assert_uint_eq(slab_in_use(s, SLAB_PKT_SMALL) + slab_in_use(s, SLAB_PKT_MEDIUM) + slab_in_use(s, SLAB_PKT_LARGE), 0);
+	ck_assert_uint_eq(slab_in_use(s, SLAB_PKT_SMALL) + slab_in_use(s, SLAB_PKT_MEDIUM) +
+				  slab_in_use(s, SLAB_PKT_LARGE),
+		0);
 }
 
 START_TEST(B7_overlaps)
@@ -329,12 +339,12 @@ START_TEST(B7_overlaps)
 	static const struct {
 		u32 first, first_len, second, second_len;
 	} overlaps[] = {
-		{0, 800, 0, 400},      /* same start, shorter */
-		{0, 400, 0, 800},      /* same start, longer */
-		{0, 800, 400, 200},    /* contained */
-		{0, 800, 400, 800},    /* overlapping the end */
-		{400, 800, 0, 800},    /* overlapping the start */
-		{400, 200, 0, 1000},   /* containing */
+		{0, 800, 0, 400},    /* same start, shorter */
+		{0, 400, 0, 800},    /* same start, longer */
+		{0, 800, 400, 200},  /* contained */
+		{0, 800, 400, 800},  /* overlapping the end */
+		{400, 800, 0, 800},  /* overlapping the start */
+		{400, 200, 0, 1000}, /* containing */
 		{0, 800, 792, 8},
 		{0, 800, 0, 8},
 	};
@@ -438,7 +448,9 @@ START_TEST(B10_flood_of_first_fragments)
 
 	make_message(2000);
 	for (u32 i = 0; i < n; i++) {
-		fragment_of(s, (struct net_ip4){.src = 0x0a100000 + i / 60000, .id = (u16)(i % 60000)}, i % 3 * 8, 1000, true);
+		fragment_of(s,
+			(struct net_ip4){.src = 0x0a100000 + i / 60000, .id = (u16)(i % 60000)},
+			i % 3 * 8, 1000, true);
 		ck_assert_uint_le(s->reasm_bytes, s->tunables.ipfrag_high_thresh);
 		if (i % 1000 == 0) {
 			u64 before = net_count(s, "icmp_echo_in");
@@ -478,7 +490,8 @@ END_TEST
 START_TEST(B11_keys_do_not_mix)
 {
 	struct stack *s = engine_new_ready(NULL);
-	struct net_ip4 a = {.id = 9, .src = NET_PEER}, b = {.id = 9, .src = NET_PEER + 10}, c = {.id = 9, .proto = 200};
+	struct net_ip4 a = {.id = 9, .src = NET_PEER}, b = {.id = 9, .src = NET_PEER + 10},
+		       c = {.id = 9, .proto = 200};
 
 	make_message(2000);
 	fragment_of(s, a, 0, 1000, true);
@@ -495,7 +508,8 @@ END_TEST
 
 START_TEST(B12_any_order_and_duplicates)
 {
-	static const u32 orders[][4] = {{0, 1, 2, 3}, {3, 2, 1, 0}, {3, 0, 2, 1}, {2, 3, 0, 1}, {1, 0, 3, 2}};
+	static const u32 orders[][4] = {
+		{0, 1, 2, 3}, {3, 2, 1, 0}, {3, 0, 2, 1}, {2, 3, 0, 1}, {1, 0, 3, 2}};
 
 	make_message(2000);
 	for (u32 i = 0; i < ARRAY_LEN(orders); i++) {
@@ -574,7 +588,8 @@ START_TEST(B14_ecn)
 	static const struct {
 		u8 first, second;
 		int result; /* -1: discarded */
-	} cases[] = {{0, 0, 0}, {2, 2, 2}, {1, 1, 1}, {3, 3, 3}, {2, 3, 3}, {3, 2, 3}, {1, 3, 3}, {0, 3, -1}, {3, 0, -1}};
+	} cases[] = {{0, 0, 0}, {2, 2, 2}, {1, 1, 1}, {3, 3, 3}, {2, 3, 3}, {3, 2, 3}, {1, 3, 3},
+		{0, 3, -1}, {3, 0, -1}};
 
 	make_message(1000);
 	for (u32 i = 0; i < ARRAY_LEN(cases); i++) {

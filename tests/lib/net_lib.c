@@ -35,8 +35,11 @@ struct stack_config net_config(void)
 struct stack *engine_new_sized(const struct stack_config *config, u64 limit)
 {
 	struct stack_config standard = net_config();
-	void *memory = mmap(NULL, limit, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-	struct stack *s = memory == MAP_FAILED ? NULL : stack_init(memory, limit, limit, config ? config : &standard);
+	void *memory = mmap(NULL, limit, PROT_READ | PROT_WRITE,
+		MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	struct stack *s = memory == MAP_FAILED
+				  ? NULL
+				  : stack_init(memory, limit, limit, config ? config : &standard);
 
 	if (!s) {
 		fprintf(stderr, "engine_new: no host\n");
@@ -62,13 +65,15 @@ struct stack *engine_new_ready(const struct stack_config *config)
 	u8 frame[64];
 
 	engine_run(s, 10 * NS_PER_S);
-	engine_frame_in(s, frame, net_arp(frame, net_host_mac, 1, net_peer_mac, NET_PEER, net_host_mac, NET_HOST));
+	engine_frame_in(s, frame,
+		net_arp(frame, net_host_mac, 1, net_peer_mac, NET_PEER, net_host_mac, NET_HOST));
 	neigh_confirm(s, &peer);
 	engine_frames_drop(s);
 	return s;
 }
 
-bool engine_frame_in_offload(struct stack *s, const void *frame, u32 len, const struct offload *offload)
+bool engine_frame_in_offload(
+	struct stack *s, const void *frame, u32 len, const struct offload *offload)
 {
 	ref r = stack_rx_alloc(s);
 	struct pkt *p = pkt_get(s, r);
@@ -174,11 +179,13 @@ u32 net_ip4(u8 *frame, const struct net_ip4 *ip, const void *payload, u32 len)
 	put32(h + 12, ip->src ? ip->src : NET_PEER);
 	put32(h + 16, ip->dst ? ip->dst : NET_HOST);
 	net_fix_ip4(frame);
-	net_eth(frame, ip->eth_dst ? ip->eth_dst : net_host_mac, ip->eth_src ? ip->eth_src : net_peer_mac, ETHERTYPE_IP4, NULL, 0);
+	net_eth(frame, ip->eth_dst ? ip->eth_dst : net_host_mac,
+		ip->eth_src ? ip->eth_src : net_peer_mac, ETHERTYPE_IP4, NULL, 0);
 	return ETH_HEADER + header_len + len;
 }
 
-u32 net_arp(u8 *frame, const u8 *eth_dst, u16 op, const u8 *sender_mac, u32 sender, const u8 *target_mac, u32 target)
+u32 net_arp(u8 *frame, const u8 *eth_dst, u16 op, const u8 *sender_mac, u32 sender,
+	const u8 *target_mac, u32 target)
 {
 	u8 body[ARP_LEN] = {0, 1, 8, 0, 6, 4};
 
@@ -194,7 +201,8 @@ u32 net_udp(u8 *frame, const struct net_ip4 *ip, u16 sport, u16 dport, const voi
 {
 	static u8 datagram[NET_FRAME_MAX];
 	struct net_ip4 udp = *ip;
-	struct addr src = addr_v4(ip->src ? ip->src : NET_PEER), dst = addr_v4(ip->dst ? ip->dst : NET_HOST);
+	struct addr src = addr_v4(ip->src ? ip->src : NET_PEER),
+		    dst = addr_v4(ip->dst ? ip->dst : NET_HOST);
 	u16 sum;
 
 	udp.proto = PROTO_UDP;
@@ -204,12 +212,14 @@ u32 net_udp(u8 *frame, const struct net_ip4 *ip, u16 sport, u16 dport, const voi
 	put16(datagram + 6, 0);
 	if (len)
 		memcpy(datagram + 8, payload, len);
-	sum = checksum_finish(checksum_add(checksum_pseudo(&src, &dst, PROTO_UDP, 8 + len), datagram, 8 + len));
+	sum = checksum_finish(
+		checksum_add(checksum_pseudo(&src, &dst, PROTO_UDP, 8 + len), datagram, 8 + len));
 	put16(datagram + 6, sum ? sum : 0xffffu);
 	return net_ip4(frame, &udp, datagram, 8 + len);
 }
 
-u32 net_icmp(u8 *frame, const struct net_ip4 *ip, u8 type, u8 code, u32 rest, const void *payload, u32 len)
+u32 net_icmp(u8 *frame, const struct net_ip4 *ip, u8 type, u8 code, u32 rest, const void *payload,
+	u32 len)
 {
 	static u8 message[NET_FRAME_MAX];
 	struct net_ip4 icmp = *ip;
@@ -236,11 +246,13 @@ u64 net_count(const struct stack *s, const char *name)
 	return counter_read(s, (enum counter)i);
 }
 
-u32 net_tcp(u8 *frame, const struct net_ip4 *ip, const struct net_tcp *tcp, const void *payload, u32 len)
+u32 net_tcp(u8 *frame, const struct net_ip4 *ip, const struct net_tcp *tcp, const void *payload,
+	u32 len)
 {
 	static u8 segment[NET_FRAME_MAX];
 	struct net_ip4 header = *ip;
-	struct addr src = addr_v4(ip->src ? ip->src : NET_PEER), dst = addr_v4(ip->dst ? ip->dst : NET_HOST);
+	struct addr src = addr_v4(ip->src ? ip->src : NET_PEER),
+		    dst = addr_v4(ip->dst ? ip->dst : NET_HOST);
 	u32 header_len = 20 + tcp->options_len, total = header_len + len;
 
 	header.proto = PROTO_TCP;
@@ -256,7 +268,9 @@ u32 net_tcp(u8 *frame, const struct net_ip4 *ip, const struct net_tcp *tcp, cons
 		memcpy(segment + 20, tcp->options, tcp->options_len);
 	if (len)
 		memcpy(segment + header_len, payload, len);
-	put16(segment + 16, checksum_finish(checksum_add(checksum_pseudo(&src, &dst, PROTO_TCP, total), segment, total)));
+	put16(segment + 16,
+		checksum_finish(checksum_add(
+			checksum_pseudo(&src, &dst, PROTO_TCP, total), segment, total)));
 	return net_ip4(frame, &header, segment, total);
 }
 
@@ -264,8 +278,17 @@ u32 net_tcp(u8 *frame, const struct net_ip4 *ip, const struct net_tcp *tcp, cons
 static bool counts_arrival(enum counter c)
 {
 	static const enum counter arrivals[] = {
-		counter_eth_in, counter_arp_in, counter_ip_in, counter_ip_delivered, counter_reasm_needed, counter_icmp_in,
-		counter_icmp_unreach_in, counter_icmp_time_in, counter_icmp_param_in, counter_icmp_echo_in, counter_tcp_in,
+		counter_eth_in,
+		counter_arp_in,
+		counter_ip_in,
+		counter_ip_delivered,
+		counter_reasm_needed,
+		counter_icmp_in,
+		counter_icmp_unreach_in,
+		counter_icmp_time_in,
+		counter_icmp_param_in,
+		counter_icmp_echo_in,
+		counter_tcp_in,
 	};
 
 	for (u32 i = 0; i < ARRAY_LEN(arrivals); i++) {
@@ -296,7 +319,8 @@ const char *net_dropped(struct stack *s, const void *frame, u32 len, const char 
 		if (more == 1 && !strcmp(counter_name((enum counter)i), name))
 			wanted = true;
 		else if (n < sizeof(seen) - 50)
-			n += (size_t)sprintf(seen + n, " %.30s+%u", counter_name((enum counter)i), (u32)more);
+			n += (size_t)sprintf(
+				seen + n, " %.30s+%u", counter_name((enum counter)i), (u32)more);
 	}
 	for (u32 i = 0; i < SLAB_KINDS; i++) {
 		if (slab_in_use(s, (enum slab_kind)i) != in_use[i])
@@ -314,7 +338,8 @@ const u8 *net_payload(const u8 *frame, u32 frame_len, u8 proto, u32 *len)
 	const u8 *h = frame + ETH_HEADER;
 	u32 header_len;
 
-	if (frame_len < ETH_HEADER + IP_HEADER || get16(frame + 12) != ETHERTYPE_IP4 || h[9] != proto)
+	if (frame_len < ETH_HEADER + IP_HEADER || get16(frame + 12) != ETHERTYPE_IP4 ||
+		h[9] != proto)
 		return NULL;
 	header_len = (h[0] & 15u) * 4;
 	if (get16(h + 2) < header_len || get16(h + 2) > frame_len - ETH_HEADER)

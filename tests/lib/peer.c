@@ -22,7 +22,11 @@ static void must(bool so, const char *what)
 
 struct peer peer_new(struct stack *s)
 {
-	return (struct peer){.s = s, .port = PEER_PORT, .host_port = LISTEN_PORT, .seq = 1000000, .window = 65535};
+	return (struct peer){.s = s,
+		.port = PEER_PORT,
+		.host_port = LISTEN_PORT,
+		.seq = 1000000,
+		.window = 65535};
 }
 
 static bool answer_arp(struct peer *p, u32 len)
@@ -30,7 +34,9 @@ static bool answer_arp(struct peer *p, u32 len)
 	if (len < 42 || get16(frame_out + 12) != ETHERTYPE_ARP)
 		return false;
 	if (get16(frame_out + 20) == 1 && get32(frame_out + 38) == NET_PEER)
-		engine_frame_in(p->s, frame_in, net_arp(frame_in, net_host_mac, 2, net_peer_mac, NET_PEER, net_host_mac, NET_HOST));
+		engine_frame_in(p->s, frame_in,
+			net_arp(frame_in, net_host_mac, 2, net_peer_mac, NET_PEER, net_host_mac,
+				NET_HOST));
 	return true;
 }
 
@@ -61,7 +67,8 @@ bool peer_next(struct peer *p, struct peer_segment *segment)
 		if (!h || tcp_len < 20 || get16(h + 2) != p->port || get16(h) != p->host_port)
 			continue;
 		header_len = (h[12] >> 4) * 4u;
-		must(header_len >= 20 && header_len <= tcp_len, "a malformed segment from the host");
+		must(header_len >= 20 && header_len <= tcp_len,
+			"a malformed segment from the host");
 		read_timestamp(p, h + 20, header_len - 20);
 		*segment = (struct peer_segment){
 			.sport = get16(h),
@@ -90,8 +97,14 @@ void peer_skip(struct peer *p)
 
 void peer_send_at(struct peer *p, u16 flags, u32 seq, u32 ack, const void *payload, u32 len)
 {
-	u8 options[] = {1, 1, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0, 2, 4, 1460 >> 8, 1460 & 0xff, 1, 3, 3, 7, 1, 1, 4, 2};
-	struct net_tcp tcp = {.sport = p->port, .dport = p->host_port, .seq = seq, .ack = ack, .flags = flags, .window = p->window};
+	u8 options[] = {1, 1, 8, 10, 0, 0, 0, 0, 0, 0, 0, 0, 2, 4, 1460 >> 8, 1460 & 0xff, 1, 3, 3,
+		7, 1, 1, 4, 2};
+	struct net_tcp tcp = {.sport = p->port,
+		.dport = p->host_port,
+		.seq = seq,
+		.ack = ack,
+		.flags = flags,
+		.window = p->window};
 	struct peer_frame *kept = &p->sent[p->frames % PEER_FRAMES];
 	u32 frame_len;
 
@@ -144,7 +157,9 @@ void peer_connect(struct peer *p)
 		must(sock_listen(p->s, p->listener, 100) == 0, "listen");
 	}
 	peer_send(p, PEER_SYN, NULL, 0);
-	must(peer_next(p, &segment) && segment.flags == (PEER_SYN | PEER_ACK) && segment.ack == p->seq, "no SYN-ACK");
+	must(peer_next(p, &segment) && segment.flags == (PEER_SYN | PEER_ACK) &&
+			segment.ack == p->seq,
+		"no SYN-ACK");
 	p->ack = segment.seq + 1;
 	peer_send(p, PEER_ACK, NULL, 0);
 	p->sk = sock_accept(p->s, p->listener, &error);
@@ -230,13 +245,19 @@ enum peer_stage peer_stage(const struct peer *p)
 
 void peer_icmp(struct peer *p, u8 type, u8 code, u32 rest, u32 seq)
 {
-	struct net_ip4 quoted = {.src = NET_HOST, .dst = NET_PEER, .fragment = 0x4000}, ip = {.src = 0x08080808};
-	struct net_tcp tcp = {.sport = p->host_port, .dport = p->port, .seq = seq, .ack = p->seq, .flags = PEER_ACK};
+	struct net_ip4 quoted = {.src = NET_HOST, .dst = NET_PEER, .fragment = 0x4000},
+		       ip = {.src = 0x08080808};
+	struct net_tcp tcp = {.sport = p->host_port,
+		.dport = p->port,
+		.seq = seq,
+		.ack = p->seq,
+		.flags = PEER_ACK};
 	u8 quote[28];
 
 	net_tcp(frame_in, &quoted, &tcp, frame_out, 1400);
 	memcpy(quote, frame_in + IP, sizeof(quote));
-	engine_frame_in(p->s, frame_in, net_icmp(frame_in, &ip, type, code, rest, quote, sizeof(quote)));
+	engine_frame_in(
+		p->s, frame_in, net_icmp(frame_in, &ip, type, code, rest, quote, sizeof(quote)));
 }
 
 bool peer_alive(struct peer *p)
@@ -246,7 +267,8 @@ bool peer_alive(struct peer *p)
 
 	peer_ack(p);
 	peer_send(p, PEER_ACK | PEER_PSH, "question", 8);
-	if (sock_lib_recv(p->s, p->sk, buf, sizeof(buf), 0, NULL) != 8 || memcmp(buf, "question", 8) != 0)
+	if (sock_lib_recv(p->s, p->sk, buf, sizeof(buf), 0, NULL) != 8 ||
+		memcmp(buf, "question", 8) != 0)
 		return false;
 	before = p->ack;
 	if (sock_lib_send(p->s, p->sk, 0, 0, "answer", 6, 0) != 6)

@@ -1,6 +1,6 @@
 /*
- * A TCP peer made by hand, for tests that must say every field themselves: it speaks to one engine through raw frames, remembers
- * both sequence numbers, and answers ARP.
+ * A TCP peer made by hand, for tests that must say every field themselves: it speaks to one engine
+ * through raw frames, remembers both sequence numbers, and answers ARP.
  */
 #ifndef TESTS_LIB_PEER_H
 #define TESTS_LIB_PEER_H
@@ -19,8 +19,8 @@ struct peer_frame {
 struct peer {
 	struct stack *s;
 	u16 port, host_port;
-	u32 seq;      /* the next byte that the peer sends */
-	u32 ack;      /* the next byte that it expects */
+	u32 seq; /* the next byte that the peer sends */
+	u32 ack; /* the next byte that it expects */
 	u16 window;
 	bool rich;    /* offers window scale 7, SACK and timestamps, and uses the last two */
 	u32 ts_host;  /* the host's last timestamp value */
@@ -42,7 +42,8 @@ struct peer_segment {
 
 struct peer peer_new(struct stack *s);
 
-/* The next segment of this connection's ports, after frames for others; false when there is none. */
+/* The next segment of this connection's ports, after frames for others; false when there is none.
+ */
 bool peer_next(struct peer *p, struct peer_segment *segment);
 void peer_skip(struct peer *p); /* takes all frames */
 
@@ -55,7 +56,8 @@ void peer_send_at(struct peer *p, u16 flags, u32 seq, u32 ack, const void *paylo
 /* Take all segments, and acknowledge what they occupy. */
 void peer_ack(struct peer *p);
 
-/* The handshake: the host listens on port 80 (the socket accepted is p->sk), or connects from a port of its own. */
+/* The handshake: the host listens on port 80 (the socket accepted is p->sk), or connects from a
+ * port of its own. */
 void peer_connect(struct peer *p);
 void peer_be_connected(struct peer *p);
 

@@ -1,4 +1,5 @@
-/* Address resolution as it should go: asking, ageing, refreshing, failing; announcing and probing our own address. */
+/* Address resolution as it should go: asking, ageing, refreshing, failing; announcing and probing
+ * our own address. */
 #include <string.h>
 
 #include "tests/lib/check_lines.h"
@@ -25,11 +26,12 @@ static bool next_frame(struct stack *s)
 	return out_len > 0;
 }
 
-/* The frame in out[] is an ARP packet of that operation, to that station, from and about those addresses. */
+/* The frame in out[] is an ARP packet of that operation, to that station, from and about those
+ * addresses. */
 static bool is_arp(u16 op, const u8 *dst, u32 sender, u32 target)
 {
-	return out_len == 42 && get16(out + 12) == ETHERTYPE_ARP && !memcmp(out, dst, 6) && get16(out + 20) == op &&
-		get32(out + 28) == sender && get32(out + 38) == target;
+	return out_len == 42 && get16(out + 12) == ETHERTYPE_ARP && !memcmp(out, dst, 6) &&
+	       get16(out + 20) == op && get32(out + 28) == sender && get32(out + 38) == target;
 }
 
 static bool is_ip_to(const u8 *dst)
@@ -39,7 +41,8 @@ static bool is_ip_to(const u8 *dst)
 
 static void answer(struct stack *s, const u8 *mac)
 {
-	engine_frame_in(s, frame, net_arp(frame, net_host_mac, 2, mac, TARGET, net_host_mac, NET_HOST));
+	engine_frame_in(
+		s, frame, net_arp(frame, net_host_mac, 2, mac, TARGET, net_host_mac, NET_HOST));
 }
 
 /* A host that knows TARGET, just now confirmed. */
@@ -58,16 +61,19 @@ START_TEST(arp_answers_requests_for_us)
 	struct stack *s = engine_new_ready(NULL);
 	static const u8 zero[6];
 
-	engine_frame_in(s, frame, net_arp(frame, net_everybody, 1, target_mac, TARGET, zero, NET_HOST));
+	engine_frame_in(
+		s, frame, net_arp(frame, net_everybody, 1, target_mac, TARGET, zero, NET_HOST));
 	ck_assert(next_frame(s));
 	ck_assert(is_arp(2, target_mac, NET_HOST, TARGET));
 	ck_assert_mem_eq(out + 22, net_host_mac, 6);
 	ck_assert_mem_eq(out + 32, target_mac, 6);
 	/* A probe is answered too, and teaches nothing (RFC 5227 2.1.1). */
-	engine_frame_in(s, frame, net_arp(frame, net_everybody, 1, net_peer_mac, 0, zero, NET_HOST));
+	engine_frame_in(
+		s, frame, net_arp(frame, net_everybody, 1, net_peer_mac, 0, zero, NET_HOST));
 	ck_assert(next_frame(s));
 	ck_assert(is_arp(2, net_peer_mac, NET_HOST, 0));
-	engine_frame_in(s, frame, net_arp(frame, net_everybody, 1, target_mac, TARGET, zero, TARGET + 1));
+	engine_frame_in(
+		s, frame, net_arp(frame, net_everybody, 1, target_mac, TARGET, zero, TARGET + 1));
 	ck_assert(!next_frame(s));
 }
 END_TEST
@@ -239,7 +245,8 @@ START_TEST(arp_gives_up_an_address_that_somebody_has)
 	struct addr own = addr_v4(NET_HOST);
 
 	engine_run_until(s, stack_deadline(s));
-	engine_frame_in(s, frame, net_arp(frame, net_host_mac, 2, target_mac, NET_HOST, net_host_mac, 0));
+	engine_frame_in(
+		s, frame, net_arp(frame, net_host_mac, 2, target_mac, NET_HOST, net_host_mac, 0));
 	engine_frames_drop(s);
 	engine_run(s, 60 * NS_PER_S);
 	ck_assert(!next_frame(s));
@@ -247,13 +254,15 @@ START_TEST(arp_gives_up_an_address_that_somebody_has)
 	ck_assert_uint_eq(net_count(s, "arp_conflict"), 1);
 	/* Two that probe at the same time: both give up (RFC 5227 2.1.1). */
 	s = probing();
-	engine_frame_in(s, frame, net_arp(frame, net_everybody, 1, target_mac, 0, net_host_mac, NET_HOST));
+	engine_frame_in(
+		s, frame, net_arp(frame, net_everybody, 1, target_mac, 0, net_host_mac, NET_HOST));
 	engine_run(s, 60 * NS_PER_S);
 	ck_assert(!netif_is_local(s, &own));
 }
 END_TEST
 
-/* The queue of a neighbour that never answers: its socket hears so, if it listens to soft errors (IP_RECVERR), as on Linux. */
+/* The queue of a neighbour that never answers: its socket hears so, if it listens to soft errors
+ * (IP_RECVERR), as on Linux. */
 START_TEST(arp_failure_reaches_the_socket)
 {
 	struct stack *s = engine_new_ready(NULL);

@@ -38,7 +38,8 @@ START_TEST(checksum_agrees_with_the_plain_loop)
 		data[i] = (u8)random_u64(&random);
 	for (u32 len = 0; len < 600; len++) {
 		for (u32 at = 0; at < 9; at++)
-			ck_assert_uint_eq(checksum_finish(checksum_add(0, data + at, len)), reference(data + at, len));
+			ck_assert_uint_eq(checksum_finish(checksum_add(0, data + at, len)),
+				reference(data + at, len));
 	}
 	for (u32 cut = 0; cut < 2000; cut += 2) {
 		u32 sum = checksum_add(checksum_add(0, data, cut), data + cut, 2999 - cut);
@@ -54,15 +55,18 @@ START_TEST(checksum_pseudo_header_of_both_families)
 {
 	struct addr a = addr_v4(0x0a000001), b = addr_v4(0x0a000002);
 	static const u8 flat4[] = {10, 0, 0, 1, 10, 0, 0, 2, 0, 6, 0x12, 0x34};
-	struct addr c = {.family = FAMILY_INET6, .b = {0xfe, 0x80, [15] = 1}}, d = {.family = FAMILY_INET6, .b = {0xfe, 0x80, [15] = 2}};
+	struct addr c = {.family = FAMILY_INET6, .b = {0xfe, 0x80, [15] = 1}},
+		    d = {.family = FAMILY_INET6, .b = {0xfe, 0x80, [15] = 2}};
 	u8 flat6[40] = {0};
 
-	ck_assert_uint_eq(checksum_finish(checksum_pseudo(&a, &b, 6, 0x1234)), reference(flat4, sizeof(flat4)));
+	ck_assert_uint_eq(checksum_finish(checksum_pseudo(&a, &b, 6, 0x1234)),
+		reference(flat4, sizeof(flat4)));
 	memcpy(flat6, c.b, 16);
 	memcpy(flat6 + 16, d.b, 16);
 	put32(flat6 + 32, 0x12345);
 	flat6[39] = 17;
-	ck_assert_uint_eq(checksum_finish(checksum_pseudo(&c, &d, 17, 0x12345)), reference(flat6, sizeof(flat6)));
+	ck_assert_uint_eq(checksum_finish(checksum_pseudo(&c, &d, 17, 0x12345)),
+		reference(flat6, sizeof(flat6)));
 }
 END_TEST
 

@@ -34,7 +34,8 @@ END_TEST
 
 static ref connected(struct stack *s)
 {
-	struct endpoint local = {.addr = addr_v4(NET_HOST), .port = PORT}, peer = {.addr = addr_v4(NET_PEER), .port = PEER_PORT};
+	struct endpoint local = {.addr = addr_v4(NET_HOST), .port = PORT},
+			peer = {.addr = addr_v4(NET_PEER), .port = PEER_PORT};
 	int error;
 	ref sk = sock_open(s, FAMILY_INET, 2, 0, &error);
 
@@ -60,8 +61,9 @@ START_TEST(icmp_errors_reach_the_connected_socket)
 	static const struct {
 		u8 type, code;
 		int error;
-	} cases[] = {{3, 0, 0}, {3, 1, 0}, {3, 2, ENOPROTOOPT}, {3, 3, ECONNREFUSED}, {3, 5, 0}, {3, 6, ENETUNREACH}, {3, 7, EHOSTDOWN},
-		{3, 8, ENONET}, {3, 9, ENETUNREACH}, {3, 10, EHOSTUNREACH}, {3, 11, 0}, {3, 12, 0}, {3, 13, EHOSTUNREACH}, {11, 0, 0},
+	} cases[] = {{3, 0, 0}, {3, 1, 0}, {3, 2, ENOPROTOOPT}, {3, 3, ECONNREFUSED}, {3, 5, 0},
+		{3, 6, ENETUNREACH}, {3, 7, EHOSTDOWN}, {3, 8, ENONET}, {3, 9, ENETUNREACH},
+		{3, 10, EHOSTUNREACH}, {3, 11, 0}, {3, 12, 0}, {3, 13, EHOSTUNREACH}, {11, 0, 0},
 		{11, 1, 0}, {12, 0, EPROTO}};
 
 	for (u32 i = 0; i < ARRAY_LEN(cases); i++) {
@@ -69,7 +71,8 @@ START_TEST(icmp_errors_reach_the_connected_socket)
 		ref sk = connected(s);
 
 		report(s, cases[i].type, cases[i].code, 0);
-		ck_assert_msg(sock_error(s, sk) == cases[i].error, "type %u code %u", cases[i].type, cases[i].code);
+		ck_assert_msg(sock_error(s, sk) == cases[i].error, "type %u code %u", cases[i].type,
+			cases[i].code);
 		engine_free(s);
 	}
 }

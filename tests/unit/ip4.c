@@ -1,4 +1,5 @@
-/* IPv4 as it should go: routes, path MTU, headers, fragments out, loopback, broadcast and multicast, checksums. */
+/* IPv4 as it should go: routes, path MTU, headers, fragments out, loopback, broadcast and
+ * multicast, checksums. */
 #include <string.h>
 
 #include "stack/checksum.h"
@@ -16,7 +17,8 @@ static bool next_frame(struct stack *s)
 	return out_len > 0;
 }
 
-/* A frame of `head` bytes in its head and the rest of len in pieces of 16,000 bytes, all out of data[]. */
+/* A frame of `head` bytes in its head and the rest of len in pieces of 16,000 bytes, all out of
+ * data[]. */
 static ref make_frame(struct stack *s, u32 head, u32 len)
 {
 	ref r = frame_alloc(s);
@@ -63,8 +65,8 @@ static int route(struct stack *s, u32 dst, u32 ifindex, struct path *path)
 START_TEST(route_longest_prefix_then_metric)
 {
 	struct stack *s = engine_new_ready(NULL);
-	struct addr none = {0}, net = addr_v4(0x0b000000), narrow = addr_v4(0x0b0b0000), a = addr_v4(0x0a000010), b = addr_v4(0x0a000020),
-		c = addr_v4(0x0a000030);
+	struct addr none = {0}, net = addr_v4(0x0b000000), narrow = addr_v4(0x0b0b0000),
+		    a = addr_v4(0x0a000010), b = addr_v4(0x0a000020), c = addr_v4(0x0a000030);
 	struct path p;
 
 	ck_assert_int_eq(stack_add_route(s, &net, 8, &a, NETIF_DEVICE, 10), 0);
@@ -316,7 +318,8 @@ START_TEST(ip_completes_the_checksum_where_the_device_does_not)
 	static const struct {
 		u32 features, len;
 		bool completed;
-	} cases[] = {{0, 101, true}, {DEVICE_CSUM, 101, false}, {DEVICE_CSUM, 3001, true}, {0, 3001, true}};
+	} cases[] = {{0, 101, true}, {DEVICE_CSUM, 101, false}, {DEVICE_CSUM, 3001, true},
+		{0, 3001, true}};
 	struct addr src = addr_v4(NET_HOST), dst = addr_v4(NET_PEER);
 
 	for (u32 i = 0; i < ARRAY_LEN(cases); i++) {
@@ -340,7 +343,8 @@ START_TEST(ip_completes_the_checksum_where_the_device_does_not)
 		ck_assert_uint_gt(out_len = engine_frame_out(s, out, &offload), 0);
 		if (cases[i].completed) {
 			ck_assert_uint_eq(offload.flags, 0);
-			ck_assert_uint_eq(get16(out + IP + 26), checksum_finish(checksum_add(0, data, cases[i].len)));
+			ck_assert_uint_eq(get16(out + IP + 26),
+				checksum_finish(checksum_add(0, data, cases[i].len)));
 		} else {
 			ck_assert_uint_eq(offload.flags, OFFLOAD_NEEDS_CSUM);
 			ck_assert_uint_eq(offload.csum_start, 34);
@@ -363,8 +367,11 @@ START_TEST(ip_passes_super_frames_to_a_device_that_segments)
 	s = engine_new_ready(&c);
 	ip.dont_fragment = true;
 	r = make_frame(s, 20, 60000);
-	frame_get(s, r)->offload = (struct offload){.flags = OFFLOAD_NEEDS_CSUM, .gso_type = OFFLOAD_GSO_TCP4, .gso_size = 1460,
-		.header_len = 20, .csum_offset = 16};
+	frame_get(s, r)->offload = (struct offload){.flags = OFFLOAD_NEEDS_CSUM,
+		.gso_type = OFFLOAD_GSO_TCP4,
+		.gso_size = 1460,
+		.header_len = 20,
+		.csum_offset = 16};
 	ck_assert_int_eq(ip_send(s, r, &ip), 0);
 	ck_assert_uint_eq(engine_frame_out(s, out, &offload), 60034);
 	ck_assert_uint_eq(offload.header_len, 54);
@@ -408,7 +415,8 @@ START_TEST(ip_loops_what_is_for_us)
 		ck_assert_uint_eq(stack_deadline(s), s->now_ns);
 		stack_run_loopback(s);
 	}
-	ck_assert_uint_eq(net_count(s, "ip_looped"), 6); /* each is answered: protocol unreachable */
+	ck_assert_uint_eq(
+		net_count(s, "ip_looped"), 6); /* each is answered: protocol unreachable */
 	ck_assert_uint_eq(net_count(s, "ip_proto_unknown"), 3);
 	ck_assert_uint_eq(net_count(s, "icmp_unreach_in"), 3);
 	ck_assert(!stack_tx_pending(s));
@@ -430,12 +438,17 @@ END_TEST
 START_TEST(ip_accepts_super_frames)
 {
 	struct stack *s = engine_new_ready(NULL);
-	struct offload offload = {.flags = OFFLOAD_NEEDS_CSUM, .gso_type = OFFLOAD_GSO_TCP4, .gso_size = 1460, .header_len = 54,
-		.csum_start = 34, .csum_offset = 16};
+	struct offload offload = {.flags = OFFLOAD_NEEDS_CSUM,
+		.gso_type = OFFLOAD_GSO_TCP4,
+		.gso_size = 1460,
+		.header_len = 54,
+		.csum_start = 34,
+		.csum_offset = 16};
 	struct net_tcp tcp = {.sport = 1, .dport = 2, .flags = 16};
 	u64 delivered = net_count(s, "ip_delivered");
 
-	engine_frame_in_offload(s, frame, net_tcp(frame, &(struct net_ip4){0}, &tcp, data, 60000), &offload);
+	engine_frame_in_offload(
+		s, frame, net_tcp(frame, &(struct net_ip4){0}, &tcp, data, 60000), &offload);
 	ck_assert_uint_eq(net_count(s, "ip_delivered"), delivered + 1);
 	ck_assert_uint_eq(slab_in_use(s, SLAB_PKT_LARGE), 0);
 }
@@ -444,7 +457,8 @@ END_TEST
 START_TEST(netif_subnets)
 {
 	struct stack *s = engine_new_ready(NULL);
-	struct addr a = addr_v4(0xc0a80001), b = addr_v4(0xc0a800ff), point = addr_v4(0xac100001), point_end = addr_v4(0xac100001);
+	struct addr a = addr_v4(0xc0a80001), b = addr_v4(0xc0a800ff), point = addr_v4(0xac100001),
+		    point_end = addr_v4(0xac100001);
 
 	ck_assert_int_eq(netif_add_addr(s, NETIF_DEVICE, &a, 24), 0);
 	ck_assert_int_eq(netif_add_addr(s, NETIF_DEVICE, &a, 24), -EEXIST);

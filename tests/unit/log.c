@@ -25,12 +25,16 @@ START_TEST(log_formats)
 	struct stack *s = make();
 	struct addr a = addr_v4(0x0a000002);
 	struct endpoint e = {.addr = a, .port = 80};
-	struct endpoint six = {.addr = {.family = FAMILY_INET6, .b = {0x20, 0x01, 0x0d, 0xb8, [15] = 1}}, .port = 443};
+	struct endpoint six = {
+		.addr = {.family = FAMILY_INET6, .b = {0x20, 0x01, 0x0d, 0xb8, [15] = 1}},
+		.port = 443};
 	struct addr any6 = {.family = FAMILY_INET6};
 
-	LOG(s, LOG_TCP, LOG_DEBUG, "%u %d %x %U %s %c %A %E %E %A %M %t %%", 4000000000u, -5, 0xbeefu, (u64)1 << 40, "text", 'c', &a,
-		&e, &six, &any6, net_host_mac, 1500 * NS_PER_US);
-	ck_assert_str_eq(next(s), "1001.002500 D tcp: 4000000000 -5 beef 1099511627776 text c 10.0.0.2 10.0.0.2:80 "
+	LOG(s, LOG_TCP, LOG_DEBUG, "%u %d %x %U %s %c %A %E %E %A %M %t %%", 4000000000u, -5,
+		0xbeefu, (u64)1 << 40, "text", 'c', &a, &e, &six, &any6, net_host_mac,
+		1500 * NS_PER_US);
+	ck_assert_str_eq(next(s),
+		"1001.002500 D tcp: 4000000000 -5 beef 1099511627776 text c 10.0.0.2 10.0.0.2:80 "
 		"[2001:db8::1]:443 :: 02:00:00:00:00:02 1.500ms %");
 	ck_assert_str_eq(next(s), "");
 }
@@ -56,7 +60,8 @@ START_TEST(log_reports_lost_lines_in_place)
 	const char *line;
 
 	for (u32 i = 0; i < 5000; i++)
-		LOG(s, LOG_TCP, LOG_DEBUG, "line %u of a ring that is too small for all of them", i);
+		LOG(s, LOG_TCP, LOG_DEBUG, "line %u of a ring that is too small for all of them",
+			i);
 	while (strstr(line = next(s), "ring"))
 		lines++;
 	ck_assert_uint_gt(lines, 300);

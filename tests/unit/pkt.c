@@ -11,7 +11,8 @@ START_TEST(pkt_takes_the_smallest_kind_that_fits)
 
 	ck_assert_uint_eq(ref_kind(pkt_alloc(s, 0)), SLAB_PKT_SMALL);
 	ck_assert_uint_eq(ref_kind(pkt_alloc(s, PKT_SMALL_ROOM - PKT_HEADROOM)), SLAB_PKT_SMALL);
-	ck_assert_uint_eq(ref_kind(pkt_alloc(s, PKT_SMALL_ROOM - PKT_HEADROOM + 1)), SLAB_PKT_MEDIUM);
+	ck_assert_uint_eq(
+		ref_kind(pkt_alloc(s, PKT_SMALL_ROOM - PKT_HEADROOM + 1)), SLAB_PKT_MEDIUM);
 	ck_assert_uint_eq(ref_kind(pkt_alloc(s, PKT_MEDIUM_ROOM)), SLAB_PKT_LARGE);
 	ck_assert_uint_eq(ref_kind(pkt_alloc(s, PKT_LARGE_ROOM - PKT_HEADROOM)), SLAB_PKT_LARGE);
 	ck_assert_uint_eq(pkt_alloc(s, PKT_LARGE_ROOM), 0);
@@ -122,7 +123,8 @@ START_TEST(frame_shares_packets_and_sums_over_odd_pieces)
 	ck_assert(!frame_add(s, f, pkt, p->room - 1, 2));
 	ck_assert_uint_eq(f->len, 64);
 	for (u32 n = 0; n <= 64; n++)
-		ck_assert_uint_eq(checksum_finish(frame_sum(s, f, n, 0)), checksum_finish(checksum_add(0, flat + 64 - n, n)));
+		ck_assert_uint_eq(checksum_finish(frame_sum(s, f, n, 0)),
+			checksum_finish(checksum_add(0, flat + 64 - n, n)));
 	pkt_release(s, pkt);
 	ck_assert_ptr_nonnull(pkt_get(s, pkt));
 	frame_free(s, r);

@@ -1,4 +1,5 @@
-/* Reassembly as it should go: any cut, any order, many datagrams at a time, and nothing left behind. */
+/* Reassembly as it should go: any cut, any order, many datagrams at a time, and nothing left
+ * behind. */
 #include <string.h>
 
 #include "tests/lib/check_lines.h"
@@ -10,13 +11,14 @@ static u8 frame[NET_FRAME_MAX], message[66000];
 
 static u32 in_use(const struct stack *s)
 {
-	return slab_in_use(s, SLAB_REASM) + slab_in_use(s, SLAB_PKT_SMALL) + slab_in_use(s, SLAB_PKT_MEDIUM) +
-		slab_in_use(s, SLAB_PKT_LARGE);
+	return slab_in_use(s, SLAB_REASM) + slab_in_use(s, SLAB_PKT_SMALL) +
+	       slab_in_use(s, SLAB_PKT_MEDIUM) + slab_in_use(s, SLAB_PKT_LARGE);
 }
 
 static void fragment(struct stack *s, u16 id, u32 total, u32 at, u32 end)
 {
-	struct net_ip4 ip = {.proto = PROTO_ICMP, .id = id, .fragment = (u16)(at / 8 | (end < total ? MF : 0))};
+	struct net_ip4 ip = {
+		.proto = PROTO_ICMP, .id = id, .fragment = (u16)(at / 8 | (end < total ? MF : 0))};
 
 	engine_frame_in(s, frame, net_ip4(frame, &ip, message + at, end - at));
 }

@@ -1,8 +1,9 @@
 /*
  * A process dies somewhere within the engine: another repairs, and goes on.
  *
- * A child works on an engine in shared memory until it is killed at a moment that nothing determines; this process repairs, and
- * asks whether the invariants hold, new connections work, and everything is given back in the end.
+ * A child works on an engine in shared memory until it is killed at a moment that nothing
+ * determines; this process repairs, and asks whether the invariants hold, new connections work, and
+ * everything is given back in the end.
  */
 #include <signal.h>
 #include <stdlib.h>
@@ -17,7 +18,14 @@
 #include "tests/lib/net_lib.h"
 #include "tests/lib/sock_lib.h"
 
-enum { STREAM = 1, DATAGRAM = 2, LISTEN_PORT = 80, UDP_PORT = 9, SOCKS = 12, LOOPBACK = 0x7f000001 };
+enum {
+	STREAM = 1,
+	DATAGRAM = 2,
+	LISTEN_PORT = 80,
+	UDP_PORT = 9,
+	SOCKS = 12,
+	LOOPBACK = 0x7f000001
+};
 
 #define REGION (64u << 20)
 
@@ -32,7 +40,8 @@ static u8 data[30000], frame[NET_FRAME_MAX];
 
 static void *share(size_t size)
 {
-	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+	void *p = mmap(NULL, size, PROT_READ | PROT_WRITE,
+		MAP_SHARED | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
 
 	ck_assert_ptr_ne(p, MAP_FAILED);
 	return p;
@@ -58,8 +67,12 @@ static struct stack *make(struct shared *shared)
 
 static void feed(struct stack *s, struct random *random)
 {
-	struct net_ip4 ip = {.id = (u16)random_below(random, 20), .src = NET_PEER + 256 * random_below(random, 4)};
-	struct net_tcp tcp = {.sport = (u16)(5000 + random_below(random, 20)), .dport = LISTEN_PORT, .seq = 1000, .flags = 2,
+	struct net_ip4 ip = {.id = (u16)random_below(random, 20),
+		.src = NET_PEER + 256 * random_below(random, 4)};
+	struct net_tcp tcp = {.sport = (u16)(5000 + random_below(random, 20)),
+		.dport = LISTEN_PORT,
+		.seq = 1000,
+		.flags = 2,
 		.window = 1000};
 	u8 mac[6] = {2, 9, 9, 9, 9, (u8)random_below(random, 30)};
 
@@ -68,7 +81,8 @@ static void feed(struct stack *s, struct random *random)
 		engine_frame_in(s, frame, net_tcp(frame, &ip, &tcp, NULL, 0));
 		return;
 	case 1:
-		engine_frame_in(s, frame, net_udp(frame, &ip, 5000, UDP_PORT, data, random_below(random, 1400)));
+		engine_frame_in(s, frame,
+			net_udp(frame, &ip, 5000, UDP_PORT, data, random_below(random, 1400)));
 		return;
 	case 2:
 		ip.proto = PROTO_ICMP;
@@ -76,7 +90,9 @@ static void feed(struct stack *s, struct random *random)
 		engine_frame_in(s, frame, net_ip4(frame, &ip, data, 800));
 		return;
 	case 3:
-		engine_frame_in(s, frame, net_arp(frame, net_everybody, 1, mac, NET_PEER + mac[5], net_host_mac, NET_HOST));
+		engine_frame_in(s, frame,
+			net_arp(frame, net_everybody, 1, mac, NET_PEER + mac[5], net_host_mac,
+				NET_HOST));
 		return;
 	default:
 		engine_frame_in(s, frame, net_icmp(frame, &ip, 8, 0, 1, data, 500));
@@ -116,7 +132,8 @@ static void work(struct stack *s, struct shared *shared, u32 seed)
 			socks[i] = sock_accept(s, shared->listener, &error);
 		} else if (!socks[i]) {
 			socks[i] = sock_lib_open(s, random_below(&random, 4) ? STREAM : DATAGRAM);
-			sock_lib_connect(s, socks[i], random_below(&random, 4) ? LOOPBACK : NET_PEER + 77,
+			sock_lib_connect(s, socks[i],
+				random_below(&random, 4) ? LOOPBACK : NET_PEER + 77,
 				sock_get(s, socks[i])->type == STREAM ? LISTEN_PORT : UDP_PORT);
 		} else if (random_below(&random, 10)) {
 			transfer(s, shared, &random, socks[i]);
@@ -201,7 +218,8 @@ static void check_transfer(struct stack *s, ref listener)
 
 		engine_run(s, 100 * NS_PER_MS);
 		while (!b && (sk = sock_accept(s, listener, &error))) {
-			if (sock_peer(s, sk, &peer) == 0 && peer.port == port && addr_get4(&peer.addr) == LOOPBACK)
+			if (sock_peer(s, sk, &peer) == 0 && peer.port == port &&
+				addr_get4(&peer.addr) == LOOPBACK)
 				b = sk;
 			else
 				sock_close(s, sk);
@@ -223,8 +241,9 @@ static void check_transfer(struct stack *s, ref listener)
 
 static void check_all_given_back(struct stack *s)
 {
-	static const enum slab_kind kinds[] = {SLAB_PKT_SMALL, SLAB_PKT_MEDIUM, SLAB_PKT_LARGE, SLAB_FRAME, SLAB_SOCK, SLAB_TCP,
-		SLAB_TCP_REQUEST, SLAB_TCP_TIMEWAIT, SLAB_REASM, SLAB_PORT, SLAB_TASK};
+	static const enum slab_kind kinds[] = {SLAB_PKT_SMALL, SLAB_PKT_MEDIUM, SLAB_PKT_LARGE,
+		SLAB_FRAME, SLAB_SOCK, SLAB_TCP, SLAB_TCP_REQUEST, SLAB_TCP_TIMEWAIT, SLAB_REASM,
+		SLAB_PORT, SLAB_TASK};
 
 	for (u32 i = 0; i < slab_touched(s, SLAB_SOCK); i++) {
 		struct sock *sk = slab_at(s, SLAB_SOCK, i);
@@ -238,7 +257,8 @@ static void check_all_given_back(struct stack *s)
 		engine_frames_drop(s);
 	}
 	for (u32 i = 0; i < ARRAY_LEN(kinds); i++)
-		ck_assert_msg(!slab_in_use(s, kinds[i]), "%u objects of kind %u left", slab_in_use(s, kinds[i]), kinds[i]);
+		ck_assert_msg(!slab_in_use(s, kinds[i]), "%u objects of kind %u left",
+			slab_in_use(s, kinds[i]), kinds[i]);
 	ck_assert_uint_eq(s->conns.entries, 0);
 	ck_assert_uint_eq(s->ports.entries, 0);
 	ck_assert_uint_eq(s->reasm_bytes, 0);

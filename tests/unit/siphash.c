@@ -6,7 +6,8 @@
 
 START_TEST(siphash_vectors_of_the_reference)
 {
-	/* Key 00..0f, message 00, 01, ... of that length; the result's bytes as the reference prints them, read little-endian. */
+	/* Key 00..0f, message 00, 01, ... of that length; the result's bytes as the reference
+	 * prints them, read little-endian. */
 	static const struct {
 		u32 len;
 		u64 hash;

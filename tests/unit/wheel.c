@@ -28,7 +28,8 @@ START_TEST(wheel_serves_in_order_of_deadline)
 {
 	struct stack *s = make();
 	u64 base = s->now_ns;
-	ref a = owner(s, base + 3000 * NS_PER_S), b = owner(s, base + NS_PER_MS), c = owner(s, base + 40 * NS_PER_MS);
+	ref a = owner(s, base + 3000 * NS_PER_S), b = owner(s, base + NS_PER_MS),
+	    c = owner(s, base + 40 * NS_PER_MS);
 
 	ck_assert_uint_eq(wheel_next(s), base + NS_PER_MS);
 	ck_assert_uint_eq(wheel_expired(s, base + NS_PER_MS - 1), 0);
@@ -93,8 +94,9 @@ START_TEST(wheel_takes_the_farthest_deadline)
 END_TEST
 
 /*
- * Random arming, moving and cancelling over all levels, compared with a list: nothing early, nothing lost, and nothing late by more
- * than the tick that the wheel allows itself when many timers share one.
+ * Random arming, moving and cancelling over all levels, compared with a list: nothing early,
+ * nothing lost, and nothing late by more than the tick that the wheel allows itself when many
+ * timers share one.
  */
 START_TEST(wheel_agrees_with_a_list)
 {
@@ -113,7 +115,8 @@ START_TEST(wheel_agrees_with_a_list)
 	}
 	for (u32 step = 0; step < 20000; step++) {
 		u32 i = random_below(&random, N);
-		u64 span = 1ull << random_below(&random, 45), next = wheel_next(s), earliest = NEVER;
+		u64 span = 1ull << random_below(&random, 45), next = wheel_next(s),
+		    earliest = NEVER;
 		ref r;
 
 		due[i] = random_below(&random, 8) ? now + random_u64(&random) % span : NEVER;
@@ -124,7 +127,8 @@ START_TEST(wheel_agrees_with_a_list)
 			earliest = MIN(earliest, due[j]);
 		next = wheel_next(s);
 		ck_assert(earliest == NEVER || next < earliest + tick_ns);
-		now = next != NEVER && random_below(&random, 2) ? MAX(now, next) : now + random_u64(&random) % span;
+		now = next != NEVER && random_below(&random, 2) ? MAX(now, next)
+								: now + random_u64(&random) % span;
 		while ((r = wheel_expired(s, now))) {
 			for (i = 0; i < N && refs[i] != r; i++)
 				;
