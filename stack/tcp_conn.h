@@ -179,8 +179,15 @@ bool tcp_recovery_next(
 	struct stack *s, const struct tcp *t, u32 *seq, u32 *end); /* what to send again next */
 bool tcp_recovery_rescue(struct stack *s, struct tcp *t, u32 *seq, u32 *end,
 	bool *tail); /* ... and when nothing else is left */
+void tcp_recovery_sent(struct stack *s, struct tcp *t,
+	u32 end); /* what tcp_recovery_next gave has been sent up to `end` */
 void tcp_recovery_resend(
 	struct tcp *t); /* everything in flight again, without a change of the window */
+
+/* --- tcp_sets.c --- */
+struct tcp_ranges *tcp_set_get(struct stack *s, ref set); /* NULL: there is none, it is empty */
+/* The set with room for one more range if that is to be had; NULL: no memory for a first one. */
+struct tcp_ranges *tcp_set_make_room(struct stack *s, ref *set);
 
 /* --- tcp_receive.c --- */
 void tcp_receive(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_segment *seg);

@@ -332,7 +332,7 @@ static bool tcp_output_lost(
 	if (!tcp_retransmit(s, sk, t, seq, end, &sent_end))
 		return false;
 	if (!tail)
-		t->high_rxt = seq_max(t->high_rxt, sent_end);
+		tcp_recovery_sent(s, t, sent_end);
 	if (seq == t->snd_una)
 		t->rtx_at = NEVER; /* started anew (RFC 6675 6) */
 	return true;

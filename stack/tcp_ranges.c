@@ -50,7 +50,11 @@ u32 tcp_ranges_add(struct tcp_ranges *r, u32 start, u32 end)
 	if (i == r->count || seq_lt(end, at->start)) {
 		if (!tcp_ranges_open(r, i))
 			return 0;
-		*at = (struct tcp_range){.start = start, .end = end};
+		/* What stood here, if anything, is the next one now. */
+		if (i + 1 < r->count)
+			*at = (struct tcp_range){start, end, at[1].first, at[1].last};
+		else
+			*at = (struct tcp_range){.start = start, .end = end};
 		return end - start;
 	}
 	/* Swallow all that begins at or before `end`. */

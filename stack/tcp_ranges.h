@@ -12,8 +12,9 @@
 struct tcp_range {
 	u32 start;
 	u32 end;   /* one past the last */
-	ref first; /* the owner's: packets that hold the bytes */
-	ref last;
+	u32 first; /* the owner's, as is last: packets that hold the bytes; of a scoreboard, what is
+		    */
+	u32 last;  /* known of the hole in front (tcp_recovery.c) */
 };
 
 struct tcp_ranges {
@@ -36,8 +37,9 @@ bool tcp_ranges_open(struct tcp_ranges *r, u32 i);
 void tcp_ranges_close(struct tcp_ranges *r, u32 i);
 
 /*
- * Adds start..end, merging with what it overlaps or touches; first and last of what it makes are 0.
- * Returns how many sequence numbers are new; nothing is added when the set is full.
+ * Adds start..end, merging with what it overlaps or touches; a new range takes over first and last
+ * of the one behind it (0 at the end). Returns how many sequence numbers are new; nothing is added
+ * when the set is full.
  */
 u32 tcp_ranges_add(struct tcp_ranges *r, u32 start, u32 end);
 

@@ -22,25 +22,7 @@ u32 tcp_rcv_window(const struct tcp *t)
 
 struct tcp_ranges *tcp_ooo(struct stack *s, const struct tcp *t)
 {
-	struct pkt *p = pkt_get(s, t->ooo);
-
-	return p ? (struct tcp_ranges *)(void *)p->data : NULL;
-}
-
-static struct tcp_ranges *tcp_ooo_make(struct stack *s, struct tcp *t)
-{
-	struct tcp_ranges *r = tcp_ooo(s, t);
-	struct pkt *p;
-
-	if (r)
-		return r;
-	t->ooo = pkt_alloc(s, PKT_SMALL_ROOM - PKT_HEADROOM);
-	p = pkt_get(s, t->ooo);
-	if (!p)
-		return NULL;
-	r = (struct tcp_ranges *)(void *)p->data;
-	tcp_ranges_init(r, p->room);
-	return r;
+	return tcp_set_get(s, t->ooo);
 }
 
 static void tcp_uncharge(struct sock *sk, const struct pkt *p)
@@ -164,7 +146,7 @@ static bool tcp_ooo_room(
 /* Queues bytes that touch no other's; consumes the packet. */
 static void tcp_ooo_insert(struct stack *s, struct sock *sk, struct tcp *t, ref pkt)
 {
-	struct tcp_ranges *r = tcp_ooo_make(s, t);
+	struct tcp_ranges *r = tcp_set_make_room(s, &t->ooo);
 	struct pkt *p = pkt_get(s, pkt);
 	u32 seq = p->seq, len = pkt_len(p), end = seq + len, i = r ? tcp_ranges_find(r, seq) : 0;
 	struct tcp_range *at = r ? &r->range[i] : NULL;

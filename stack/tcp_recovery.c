@@ -8,10 +8,14 @@
  * outstanding segment is known to be lost. A timeout moves lost_edge to snd_nxt: all is lost, and
  * the same rules send it again under a window that starts at one segment.
  *
- * The scoreboard lies in a packet buffer of its own, taken when the first SACK comes, and holds as
- * many ranges as fit. What a peer reports beyond that is not remembered. A peer that takes back
- * what it has SACKed is noticed when its ACK stops at the begin of a SACKed range (RFC 2018 8): all
- * marks are cleared.
+ * A retransmission is itself lost when data first sent after it has been SACKed, by more than the
+ * usual reordering, and its hole is still there; without this only the timeout would help while the
+ * queue that overflowed is still full. So the range behind a hole remembers (range.last is 1) that
+ * the hole has been sent again to its end, and what snd_nxt was then (range.first).
+ *
+ * The scoreboard holds as many ranges as fit its packet buffer (tcp_sets.c). What a peer reports
+ * beyond that is not remembered. A peer that takes back what it has SACKed is noticed when its ACK
+ * stops at the begin of a SACKed range (RFC 2018 8): all marks are cleared.
  */
 #include "stack/tcp_conn.h"
 
@@ -19,25 +23,7 @@
 
 struct tcp_ranges *tcp_scoreboard(struct stack *s, const struct tcp *t)
 {
-	struct pkt *p = pkt_get(s, t->scoreboard);
-
-	return p ? (struct tcp_ranges *)(void *)p->data : NULL;
-}
-
-static struct tcp_ranges *tcp_scoreboard_make(struct stack *s, struct tcp *t)
-{
-	struct tcp_ranges *r = tcp_scoreboard(s, t);
-	struct pkt *p;
-
-	if (r)
-		return r;
-	t->scoreboard = pkt_alloc(s, PKT_SMALL_ROOM - PKT_HEADROOM);
-	p = pkt_get(s, t->scoreboard);
-	if (!p)
-		return NULL;
-	r = (struct tcp_ranges *)(void *)p->data;
-	tcp_ranges_init(r, p->room);
-	return r;
+	return tcp_set_get(s, t->scoreboard);
 }
 
 void tcp_scoreboard_clear(struct stack *s, struct tcp *t)
@@ -100,7 +86,7 @@ u32 tcp_sack_update(struct stack *s, struct tcp *t, const struct tcp_segment *se
 			counter_inc(s, counter_tcp_sack_invalid);
 			continue;
 		}
-		r = tcp_scoreboard_make(s, t);
+		r = tcp_set_make_room(s, &t->scoreboard);
 		if (r)
 			added += tcp_ranges_add(r, b->start, b->end);
 	}
@@ -118,6 +104,31 @@ static u32 tcp_unsacked(struct stack *s, const struct tcp *t, u32 start, u32 end
 	return end - start - (r ? tcp_ranges_covered(r, start, end) : 0);
 }
 
+/* The hole in front of a range was sent again, and that may still arrive. */
+static bool tcp_hole_waits(const struct tcp_ranges *r, const struct tcp_range *behind, u32 mss)
+{
+	return behind->last &&
+	       !seq_gt(r->range[r->count - 1].end, behind->first + DUP_THRESH * mss);
+}
+
+/* Sequence numbers that were sent again and have not been SACKed. */
+static u32 tcp_sent_again(struct stack *s, const struct tcp *t)
+{
+	struct tcp_ranges *r = tcp_scoreboard(s, t);
+	u32 from = t->snd_una, bytes = 0;
+
+	for (u32 i = 0; r && i < r->count; i++) {
+		const struct tcp_range *range = &r->range[i];
+
+		if (range->last)
+			bytes += range->start - from;
+		else if (seq_gt(t->high_rxt, from))
+			bytes += seq_min(t->high_rxt, range->start) - from;
+		from = range->end;
+	}
+	return bytes + (seq_gt(t->high_rxt, from) ? t->high_rxt - from : 0);
+}
+
 u32 tcp_pipe(struct stack *s, const struct tcp *t)
 {
 	u32 flight = tcp_flight(t), gone, again = 0;
@@ -126,7 +137,7 @@ u32 tcp_pipe(struct stack *s, const struct tcp *t)
 		return flight;
 	gone = t->sacked + t->dupacks + tcp_unsacked(s, t, t->snd_una, t->lost_edge);
 	if (t->recovery != TCP_OPEN)
-		again = tcp_unsacked(s, t, t->snd_una, t->high_rxt);
+		again = tcp_sent_again(s, t);
 	return flight - MIN(gone, flight) + again;
 }
 
@@ -151,6 +162,39 @@ static void tcp_update_lost(struct stack *s, struct tcp *t)
 			return;
 		}
 	}
+}
+
+/* Holes whose retransmission was lost are to be sent again, from the first of them on. */
+static void tcp_check_retransmissions(struct stack *s, struct tcp *t)
+{
+	struct tcp_ranges *r = tcp_scoreboard(s, t);
+	u32 from = t->snd_una;
+	bool found = false;
+
+	for (u32 i = 0; r && t->recovery != TCP_OPEN && i < r->count; i++) {
+		struct tcp_range *range = &r->range[i];
+
+		if (range->last && !tcp_hole_waits(r, range, t->mss)) {
+			counter_inc(s, counter_tcp_lost_retransmit);
+			range->last = 0;
+			if (!found)
+				t->high_rxt = seq_min(t->high_rxt, from);
+			found = true;
+		}
+		from = range->end;
+	}
+}
+
+void tcp_recovery_sent(struct stack *s, struct tcp *t, u32 end)
+{
+	struct tcp_ranges *r = tcp_scoreboard(s, t);
+	u32 i = r ? tcp_ranges_find(r, end) : 0;
+
+	t->high_rxt = seq_max(t->high_rxt, end);
+	if (!r || i == r->count || r->range[i].start != end)
+		return;
+	r->range[i].first = t->snd_nxt;
+	r->range[i].last = 1;
 }
 
 static void tcp_recovery_enter(struct stack *s, struct tcp *t)
@@ -199,6 +243,7 @@ void tcp_recovery_ack(struct stack *s, struct tcp *t, u32 acked, bool duplicate)
 			t->dupacks = MIN(t->dupacks + t->mss, tcp_flight(t));
 	}
 	tcp_update_lost(s, t);
+	tcp_check_retransmissions(s, t);
 	if (t->recovery == TCP_OPEN &&
 		(t->dup_count >= DUP_THRESH || seq_gt(t->lost_edge, t->snd_una)) && tcp_flight(t))
 		tcp_recovery_enter(s, t);
@@ -217,6 +262,9 @@ void tcp_recovery_timeout(struct stack *s, struct tcp *t)
 	/* A second timeout: what was SACKed may have been dropped by the peer (RFC 2018 8). */
 	if (r && t->retries)
 		tcp_scoreboard_clear(s, t);
+	else
+		for (u32 i = 0; r && i < r->count; i++)
+			r->range[i].last = 0;
 	t->cwnd = t->mss; /* RFC 5681 3.1: the loss window */
 	t->recovery = TCP_LOSS;
 	t->recover = t->snd_nxt;
@@ -241,21 +289,24 @@ void tcp_recovery_resend(struct tcp *t)
 	t->flags &= ~(u32)TCPF_RTT_TIMING;
 }
 
-/* The first hole at or behind seq and below limit. */
+/* The first hole at or behind `from` and below limit, but for those whose retransmission may still
+ * arrive. */
 static bool tcp_hole(struct stack *s, const struct tcp *t, u32 from, u32 limit, u32 *seq, u32 *end)
 {
 	struct tcp_ranges *r = tcp_scoreboard(s, t);
-	u32 i;
 
 	*seq = seq_max(from, t->snd_una);
 	*end = limit;
-	if (r) {
-		*seq = tcp_ranges_skip(r, *seq);
-		i = tcp_ranges_find(r, *seq);
-		if (i < r->count && seq_leq(r->range[i].end, *seq))
-			i++;
-		if (i < r->count)
-			*end = seq_min(limit, r->range[i].start);
+	for (u32 i = r ? tcp_ranges_find(r, *seq) : 0; r && i < r->count; i++) {
+		const struct tcp_range *range = &r->range[i];
+
+		if (seq_leq(range->end, *seq))
+			continue;
+		if (seq_gt(range->start, *seq) && !tcp_hole_waits(r, range, t->mss)) {
+			*end = seq_min(limit, range->start);
+			break;
+		}
+		*seq = range->end;
 	}
 	return seq_lt(*seq, *end);
 }

@@ -37,6 +37,23 @@ START_TEST(tcp_ranges_merge)
 }
 END_TEST
 
+/* What is known of a hole stays with both halves when a range divides it. */
+START_TEST(tcp_ranges_divided_hole)
+{
+	tcp_ranges_init(r, sizeof(storage));
+	tcp_ranges_add(r, 100, 110);
+	ck_assert_uint_eq(r->range[0].last, 0);
+	r->range[0].first = 77;
+	r->range[0].last = 1;
+	tcp_ranges_add(r, 50, 60);
+	ck_assert_uint_eq(r->range[0].first, 77);
+	ck_assert_uint_eq(r->range[0].last, 1);
+	ck_assert_uint_eq(r->range[1].first, 77);
+	tcp_ranges_add(r, 200, 210);
+	ck_assert_uint_eq(r->range[2].last, 0);
+}
+END_TEST
+
 START_TEST(tcp_ranges_full)
 {
 	u32 max;
@@ -100,6 +117,7 @@ static Suite *suite(void)
 	TCase *c = tcase_create("ranges");
 
 	tcase_add_test(c, tcp_ranges_merge);
+	tcase_add_test(c, tcp_ranges_divided_hole);
 	tcase_add_test(c, tcp_ranges_full);
 	tcase_add_loop_test(c, tcp_ranges_against_bitmap, 0, 10);
 	suite_add_tcase(s, c);

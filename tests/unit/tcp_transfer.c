@@ -29,6 +29,8 @@ static struct {
 	u32 count;
 	u64 now_ns, delay_ns;
 	u32 loss_ppm, reorder_ppm, duplicate_ppm;
+	u64 ns_per_byte, queue_ns, busy_until_ns; /* a bottleneck from host 0 to 1, with a queue */
+	u32 overflowed;
 	u64 random;
 } w;
 
@@ -99,21 +101,41 @@ static void fly(int to, const u8 *bytes, u32 len, const struct offload *offload,
 	w.count++;
 }
 
+/* False: the queue is full. */
+static bool through_bottleneck(u32 len, u64 *delay_ns)
+{
+	u64 begin = MAX(w.busy_until_ns, w.now_ns);
+
+	if (begin - w.now_ns > w.queue_ns) {
+		w.overflowed++;
+		return false;
+	}
+	w.busy_until_ns = begin + len * w.ns_per_byte;
+	*delay_ns += w.busy_until_ns - w.now_ns;
+	return true;
+}
+
 static void collect(void)
 {
 	static u8 buf[NET_FRAME_MAX];
 	struct offload offload;
+	u64 delay;
 	u32 len;
 
 	for (int i = 0; i < 2; i++) {
 		while ((len = engine_frame_out(w.s[i], buf, &offload))) {
+			delay = w.delay_ns;
 			/* ARP gets through: what fails is to be TCP's business. */
 			if (buf[13] != 0x06 && dice() < w.loss_ppm)
 				continue;
+			if (!i && w.ns_per_byte && !through_bottleneck(len, &delay))
+				continue;
 			fly(!i, buf, len, &offload,
-				w.delay_ns + (dice() < w.reorder_ppm ? w.delay_ns / 2 : 0));
+				delay + (dice() < w.reorder_ppm ? w.delay_ns / 2 : 0));
 			if (dice() < w.duplicate_ppm)
-				fly(!i, buf, len, &offload, w.delay_ns);
+				if (!i && w.ns_per_byte && !through_bottleneck(len, &delay))
+					continue;
+			fly(!i, buf, len, &offload, w.delay_ns);
 		}
 	}
 }
@@ -322,6 +344,30 @@ START_TEST(tcp_transfer_buffers_grow)
 	ck_assert_uint_lt(w.now_ns - began, 2 * NS_PER_S);
 	ck_assert_uint_gt(sock_get(w.s[0], w.sk[0])->sndbuf, 2000000);
 	ck_assert_uint_gt(sock_get(w.s[1], w.sk[1])->rcvbuf, 2000000);
+	finish(listener);
+}
+END_TEST
+
+/*
+ * A bottleneck of 100 Mbit/s whose queue overflows: every loss is mended once, the retransmissions
+ * that are lost too, and without a timeout.
+ */
+START_TEST(tcp_transfer_bottleneck)
+{
+	ref listener;
+	u64 began;
+
+	world_new(0);
+	w.delay_ns = 20 * NS_PER_MS;
+	w.ns_per_byte = 80;
+	w.queue_ns = (_i ? 100 : 24) * NS_PER_MS;
+	listener = connect_pair();
+	began = w.now_ns;
+	transfer(0, 30000000, 65536, 60 * NS_PER_S);
+	ck_assert_uint_gt(w.overflowed, 100);
+	ck_assert_uint_le(net_count(w.s[0], "tcp_retransmit"), w.overflowed + w.overflowed / 20);
+	ck_assert_uint_le(net_count(w.s[0], "tcp_timeout"), 1);
+	ck_assert_uint_lt(w.now_ns - began, 4 * NS_PER_S); /* 60 Mbit/s and more */
 	finish(listener);
 }
 END_TEST
@@ -752,6 +798,7 @@ static Suite *suite(void)
 	suite_add_tcase(s, c);
 	c = tcase_create("super");
 	tcase_add_test(c, tcp_transfer_super_frames);
+	tcase_add_loop_test(c, tcp_transfer_bottleneck, 0, 2);
 	tcase_add_loop_test(c, tcp_transfer_buffers_grow, 0, 2);
 	suite_add_tcase(s, c);
 	c = tcase_create("impaired");
