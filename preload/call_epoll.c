@@ -160,7 +160,7 @@ static ref set_of(int epfd, int *error)
 	kind = fdtable_find(epfd, &set);
 	if (kind == FD_EPOLL && set)
 		return set;
-	set = epoll_set_new(host_enter());
+	set = epoll_set_new(host_enter(), host_member());
 	host_leave();
 	*error = -ENOMEM;
 	if (!set)
@@ -170,7 +170,7 @@ static ref set_of(int epfd, int *error)
 		*error = marker_add(epfd);
 	if (*error) {
 		fdtable_clear(epfd, &set);
-		epoll_closed(host_enter(), set);
+		epoll_closed(host_enter(), set, host_member());
 		host_leave();
 		if (kind == FD_EPOLL)
 			fdtable_set(epfd, FD_EPOLL, 0, 0);

@@ -21,7 +21,7 @@ static u64 release(struct stack *s, enum fd_kind kind, ref object)
 	if (kind == FD_SOCKET)
 		return call_release(s, object);
 	if (kind == FD_EPOLL && object && !fdtable_count(FD_EPOLL, object))
-		epoll_closed(s, object);
+		epoll_closed(s, object, host_member());
 	return 0;
 }
 

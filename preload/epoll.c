@@ -36,9 +36,14 @@ static struct epoll_item *item_get(struct stack *s, ref r)
 	return slab_get(s, SLAB_EPOLL_ITEM, r);
 }
 
-ref epoll_set_new(struct stack *s)
+ref epoll_set_new(struct stack *s, u32 member)
 {
-	return slab_alloc(s, SLAB_EPOLL_SET);
+	ref r = slab_alloc(s, SLAB_EPOLL_SET);
+	struct epoll_set *es = epoll_set_get(s, r);
+
+	if (es)
+		es->holder[0] = (u16)(member + 1);
+	return r;
 }
 
 /* The head of the list of items on a target, NULL when it is gone. */
@@ -173,13 +178,13 @@ bool epoll_ready(struct stack *s, ref set)
 	return false;
 }
 
-static struct epoll_item *item_find(struct stack *s, ref set, ref target, int fd, u32 pid)
+static struct epoll_item *item_find(struct stack *s, ref set, ref target, int fd)
 {
 	ref *head = watch_list(s, target);
 	struct epoll_item *it = head ? item_get(s, *head) : NULL;
 
 	for (; it; it = item_get(s, it->watch_next)) {
-		if (it->set == set && it->fd == fd && it->pid == pid)
+		if (it->set == set && it->fd == fd)
 			return it;
 	}
 	return NULL;
@@ -250,7 +255,7 @@ int epoll_set_ctl(
 
 	if (!es || !watch_list(s, target))
 		return -EBADF;
-	it = item_find(s, set, target, fd, pid);
+	it = item_find(s, set, target, fd);
 	switch (op) {
 	case EPOLL_CTL_ADD:
 		if (it)
@@ -262,7 +267,7 @@ int epoll_set_ctl(
 		err = item_add(s, es, target, fd, pid, e);
 		if (err)
 			return err;
-		it = item_find(s, set, target, fd, pid);
+		it = item_find(s, set, target, fd);
 		break;
 	case EPOLL_CTL_MOD:
 		if (e->events & EPOLLEXCLUSIVE)
@@ -273,6 +278,7 @@ int epoll_set_ctl(
 			return -EINVAL;
 		it->events = e->events;
 		it->data = e->data.u64;
+		it->pid = pid;
 		it->flags &= ~(u32)ITEM_DISABLED;
 		break;
 	case EPOLL_CTL_DEL:
@@ -317,23 +323,96 @@ u32 epoll_collect(struct stack *s, ref set, struct epoll_event *out, u32 max)
 	return n;
 }
 
-void epoll_forget(struct stack *s, ref sock)
+void epoll_forget(struct stack *s, ref sock, u32 pid)
 {
 	struct sock *sk = sock_get(s, sock);
+	ref r, next;
 
-	while (sk && item_get(s, sk->watch_items))
-		item_free(s, item_get(s, sk->watch_items));
+	for (r = sk ? sk->watch_items : 0; item_get(s, r); r = next) {
+		next = item_get(s, r)->watch_next;
+		if (item_get(s, r)->pid == pid)
+			item_free(s, item_get(s, r));
+	}
 }
 
-void epoll_closed(struct stack *s, ref set)
+static void set_free(struct stack *s, struct epoll_set *es)
 {
-	struct epoll_set *es = epoll_set_get(s, set);
-
-	if (!es)
-		return;
 	while (item_get(s, es->items))
 		item_free(s, item_get(s, es->items));
 	while (item_get(s, es->watch_items))
 		item_free(s, item_get(s, es->watch_items));
-	slab_free(s, set);
+	slab_free(s, es->slab.self);
+}
+
+/* --- the processes that have a set's descriptor --- */
+
+static u16 *holder_find(struct epoll_set *es, u32 member)
+{
+	for (u32 i = 0; i < EPOLL_HOLDERS; i++)
+		if (es->holder[i] == member + 1)
+			return &es->holder[i];
+	return NULL;
+}
+
+static void holder_add(struct epoll_set *es, u32 member)
+{
+	u16 *room = holder_find(es, UINT32_MAX); /* a free one */
+
+	if (room)
+		*room = (u16)(member + 1);
+	else
+		es->crowded = true;
+}
+
+static void holder_gone(struct stack *s, struct epoll_set *es, u32 member)
+{
+	u16 *holder = holder_find(es, member);
+
+	if (holder)
+		*holder = 0;
+	for (u32 i = 0; i < EPOLL_HOLDERS; i++)
+		if (es->holder[i])
+			return;
+	if (!es->crowded)
+		set_free(s, es);
+}
+
+void epoll_closed(struct stack *s, ref set, u32 member)
+{
+	struct epoll_set *es = epoll_set_get(s, set);
+
+	if (es)
+		holder_gone(s, es, member);
+}
+
+void epoll_forked(struct stack *s, u32 parent, u32 child)
+{
+	u32 left = slab_in_use(s, SLAB_EPOLL_SET);
+
+	for (u32 i = 0; left && i < EPOLL_SETS_MAX; i++) {
+		struct epoll_set *es = slab_at(s, SLAB_EPOLL_SET, i);
+
+		if (!es)
+			continue;
+		left--;
+		if (holder_find(es, parent))
+			holder_add(es, child);
+	}
+}
+
+void epoll_member_gone(struct stack *s, u32 member, bool last)
+{
+	u32 left = slab_in_use(s, SLAB_EPOLL_SET);
+
+	for (u32 i = 0; left && i < EPOLL_SETS_MAX; i++) {
+		struct epoll_set *es = slab_at(s, SLAB_EPOLL_SET, i);
+
+		if (!es)
+			continue;
+		left--;
+		if (last)
+			set_free(s, es);
+		else if (holder_find(es, member))
+			holder_gone(s, es, member);
+	}
 }

@@ -8,8 +8,12 @@
 
 #include "preload/epoll.h"
 
+enum { EPOLL_HOLDERS = 8 };
+
 struct epoll_set {
 	struct slab_head slab;
+	u16 holder[EPOLL_HOLDERS]; /* members + 1 whose processes have its descriptor */
+	bool crowded;		   /* there are more: it stays until the last process of the host has ended */
 	ref items;
 	ref ready_head, ready_tail;
 	u32 ready_count;
@@ -26,7 +30,7 @@ struct epoll_item {
 	ref set;
 	ref target; /* SLAB_SOCK, or SLAB_EPOLL_SET: a set in a set */
 	s32 fd;
-	u32 pid; /* the process in which fd is the number */
+	u32 pid; /* the process that added or changed it last */
 	u32 events;
 	u32 flags;
 	u64 data;
@@ -36,7 +40,7 @@ struct epoll_item {
 };
 
 struct epoll_set *epoll_set_get(struct stack *s, ref r);
-ref epoll_set_new(struct stack *s); /* 0: no room */
+ref epoll_set_new(struct stack *s, u32 member); /* 0: no room */
 
 /* 0, -EEXIST, -ENOENT, -EINVAL, -ENOMEM, -EBADF as epoll_ctl(2). */
 int epoll_set_ctl(

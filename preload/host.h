@@ -25,6 +25,9 @@ int host_start(void);
 /* True when this process is a member. Cheap: one load. */
 bool host_up(void);
 
+/* The number of this process among the members. */
+u32 host_member(void);
+
 /* The engine as mapped in this process; only for what needs no lock (sock_span, counters). NULL when not a member. */
 struct stack *host_stack(void);
 

@@ -9,6 +9,7 @@
  */
 #include "preload/region.h"
 
+#include "preload/epoll.h"
 #include "preload/wait.h"
 
 #define PAGE_BYTES     (HOLD_BITS / 8)
@@ -60,6 +61,11 @@ static u64 *hold_find(struct stack *s, u32 number, u32 index, bool make, u64 *bi
 		return NULL;
 	*bit = 1ull << index % 64;
 	return hold_page(host_local.host, *page - 1u) + index % HOLD_BITS / 64;
+}
+
+u32 host_member(void)
+{
+	return host_local.member;
 }
 
 void host_hold(struct stack *s, ref r)
@@ -147,6 +153,7 @@ u32 member_copy(struct stack *s, u32 parent)
 
 	if (number == HOST_MEMBERS)
 		return number;
+	epoll_forked(s, parent, number);
 	for (u32 i = 0; i < HOLD_PAGES; i++) {
 		u32 from = host->member[parent].page[i];
 		u16 *to = &host->member[number].page[i];
@@ -167,6 +174,7 @@ void member_drop(struct stack *s, u32 number)
 	struct member *m = &host->member[number];
 
 	slot_drop_process(s, number);
+	epoll_member_gone(s, number, member_count(host) == 1);
 	for (u32 i = 0; i < HOLD_PAGES; i++) {
 		u32 page = m->page[i];
 

@@ -133,7 +133,7 @@ bool wait_sock_closed(struct stack *s, ref sock)
 
 	if (!sk || !self)
 		return false;
-	epoll_forget(s, sock);
+	epoll_forget(s, sock, self->pid);
 	for (w = waiter_get(s, sk->waiters); w; w = waiter_get(s, w->next)) {
 		if (slot_at(w->slot)->pid == self->pid) {
 			w->closed = 1;
