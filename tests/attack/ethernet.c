@@ -35,10 +35,9 @@ static bool is_arp_request(const u8 *f, u32 len, u32 target)
 static bool goes_to(struct stack *s, u32 dst, const u8 *mac)
 {
 	bool there = false;
-	u32 len;
 
 	send_to(s, dst);
-	while ((len = engine_frame_out(s, out, NULL))) {
+	while (engine_frame_out(s, out, NULL)) {
 		if (get16(out + 12) == ETHERTYPE_IP4 && !memcmp(out, mac, 6))
 			there = true;
 	}

@@ -115,8 +115,7 @@ START_TEST(wheel_agrees_with_a_list)
 	}
 	for (u32 step = 0; step < 20000; step++) {
 		u32 i = random_below(&random, N);
-		u64 span = 1ull << random_below(&random, 45), next = wheel_next(s),
-		    earliest = NEVER;
+		u64 span = 1ull << random_below(&random, 45), next, earliest = NEVER;
 		ref r;
 
 		due[i] = random_below(&random, 8) ? now + random_u64(&random) % span : NEVER;
