@@ -370,8 +370,22 @@ static void begin(struct mutation *m, enum peer_stage stage)
 	engine_frames_drop(s);
 }
 
+/* A repair (stack/repair.c) leaves alone what is whole. */
+static const char *repair_resets(struct stack *s)
+{
+	u64 before = net_count(s, "repair_reset");
+
+	stack_repair_begin(s);
+	stack_repair_end(s);
+	return net_count(s, "repair_reset") == before ? NULL : "a repair resets a connection that is whole";
+}
+
 static const char *end(struct mutation *m, const char *why)
 {
+	if (!why)
+		why = broken_invariant(m->p.s);
+	if (!why && !pick(m, 8))
+		why = repair_resets(m->p.s);
 	if (!why)
 		why = broken_invariant(m->p.s);
 	if (!why && !new_connection_works(m))
