@@ -133,6 +133,24 @@ s64 call_import(struct iovec *to, const struct iovec *from, u64 count)
 	return (s64)total;
 }
 
+/* Long lists are rare, and the stacks of threads may be small. */
+struct iovec *call_list(struct iovec *brief, u64 count)
+{
+	size_t size = UIO_MAXIOV * sizeof(*brief);
+	long at;
+
+	if (count <= CALL_BRIEF)
+		return brief;
+	at = raw_mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	return raw_failed(at) ? NULL : (struct iovec *)at;
+}
+
+void call_list_free(const struct iovec *list, const struct iovec *brief)
+{
+	if (list && list != brief)
+		raw_munmap((void *)(uintptr_t)list, UIO_MAXIOV * sizeof(*list));
+}
+
 static u32 copy(struct stack *s, const struct plan *plan, struct cursor *user, bool in)
 {
 	u32 done = 0;

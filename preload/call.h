@@ -133,6 +133,11 @@ static inline void call_changed(int fd)
  */
 s64 call_import(struct iovec *to, const struct iovec *from, u64 count);
 
+/* Room for a list: `brief`, of CALL_BRIEF entries, or memory of its own; NULL without memory. */
+#define CALL_BRIEF 32u
+struct iovec *call_list(struct iovec *brief, u64 count);
+void call_list_free(const struct iovec *list, const struct iovec *brief);
+
 /* A walk through an iovec list. */
 struct cursor {
 	const struct iovec *iov;

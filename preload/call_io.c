@@ -354,44 +354,25 @@ s64 call_recvfrom(int fd, ref sk, void *buf, size_t len, int flags, struct socka
 	return fault < 0 ? fault : ret;
 }
 
-/*
- * Lists up to this length are copied to the stack of every call; longer ones have their own
- * function, with its larger frame.
- */
-#define IOV_SHORT 16
-
-static s64 list_move(int fd, ref sk, struct call_data *d, struct iovec *list,
-	const struct iovec *iov, bool sending)
-{
-	s64 len = call_import(list, iov, d->count);
-
-	if (len < 0 || (len == 0 && !sending))
-		return len;
-	d->iov = list;
-	d->len = (u64)len;
-	return sending ? call_send(fd, sk, d) : call_recv(fd, sk, d);
-}
-
-static __attribute__((noinline)) s64 long_list(
-	int fd, ref sk, struct call_data *d, const struct iovec *iov, bool sending)
-{
-	struct iovec list[UIO_MAXIOV];
-	s64 ret = list_move(fd, sk, d, list, iov, sending);
-
-	d->iov = NULL;
-	return ret;
-}
-
 static s64 any_list(int fd, ref sk, const struct iovec *iov, int count, int flags, bool sending)
 {
 	struct call_data d = {.count = (u32)count, .flags = flags};
-	struct iovec list[IOV_SHORT];
+	struct iovec brief[CALL_BRIEF], *list;
+	s64 ret;
 
 	if (count < 0 || count > UIO_MAXIOV)
 		return -EINVAL;
-	if (count > IOV_SHORT)
-		return long_list(fd, sk, &d, iov, sending);
-	return list_move(fd, sk, &d, list, iov, sending);
+	list = call_list(brief, (u64)count);
+	if (!list)
+		return -ENOMEM;
+	ret = call_import(list, iov, (u64)count);
+	if (ret > 0 || (ret == 0 && sending)) {
+		d.iov = list;
+		d.len = (u64)ret;
+		ret = sending ? call_send(fd, sk, &d) : call_recv(fd, sk, &d);
+	}
+	call_list_free(list, brief);
+	return ret;
 }
 
 s64 call_readv(int fd, ref sk, const struct iovec *iov, int count, int flags)

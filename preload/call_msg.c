@@ -5,17 +5,13 @@
 
 #include "preload/raw.h"
 
-#define IOV_SHORT 16u
-
 /* --- one message --- */
 
-/*
- * The list of a message: in `brief` when it is short; longer ones are served by a function with a
- * frame of its own.
- */
-static s64 message_import(const struct msghdr *msg, struct iovec *list, struct call_data *d)
+/* The list of a message, in `brief` when it is short. The caller frees d->iov in any case. */
+static s64 message_import(const struct msghdr *msg, struct iovec *brief, struct call_data *d)
 {
-	s64 len = call_import(list, msg->msg_iov, msg->msg_iovlen);
+	struct iovec *list = call_list(brief, msg->msg_iovlen);
+	s64 len = list ? call_import(list, msg->msg_iov, msg->msg_iovlen) : -ENOMEM;
 
 	d->iov = list;
 	d->count = (u32)msg->msg_iovlen;
@@ -93,31 +89,20 @@ static s64 send_one(int fd, ref sk, const struct msghdr *msg, struct call_data *
 	return ret;
 }
 
-static __attribute__((noinline)) s64 send_long_list(
-	int fd, ref sk, const struct msghdr *msg, struct call_data *d)
-{
-	struct iovec list[UIO_MAXIOV];
-	s64 ret = message_import(msg, list, d);
-
-	if (ret >= 0)
-		ret = send_one(fd, sk, msg, d);
-	d->iov = NULL;
-	return ret;
-}
-
 s64 call_sendmsg(int fd, ref sk, const struct msghdr *user, int flags)
 {
+	struct iovec brief[CALL_BRIEF];
 	struct call_data d = {.flags = flags};
-	struct iovec list[IOV_SHORT];
 	struct msghdr msg;
 	s64 ret = message_copy(&msg, user);
 
 	if (ret < 0)
 		return ret;
-	if (msg.msg_iovlen > IOV_SHORT)
-		return send_long_list(fd, sk, &msg, &d);
-	ret = message_import(&msg, list, &d);
-	return ret < 0 ? ret : send_one(fd, sk, &msg, &d);
+	ret = message_import(&msg, brief, &d);
+	if (ret >= 0)
+		ret = send_one(fd, sk, &msg, &d);
+	call_list_free(d.iov, brief);
+	return ret;
 }
 
 /* What goes back into the program's header. */
@@ -169,31 +154,20 @@ static s64 recv_one(
 	return fault < 0 ? fault : ret;
 }
 
-static __attribute__((noinline)) s64 recv_long_list(
-	int fd, ref sk, struct msghdr *user, const struct msghdr *msg, struct call_data *d)
-{
-	struct iovec list[UIO_MAXIOV];
-	s64 ret = message_import(msg, list, d);
-
-	if (ret >= 0)
-		ret = recv_one(fd, sk, user, msg, d);
-	d->iov = NULL;
-	return ret;
-}
-
 s64 call_recvmsg(int fd, ref sk, struct msghdr *user, int flags)
 {
+	struct iovec brief[CALL_BRIEF];
 	struct call_data d = {.flags = flags};
-	struct iovec list[IOV_SHORT];
 	struct msghdr msg;
 	s64 ret = message_copy(&msg, user);
 
 	if (ret < 0)
 		return ret;
-	if (msg.msg_iovlen > IOV_SHORT)
-		return recv_long_list(fd, sk, user, &msg, &d);
-	ret = message_import(&msg, list, &d);
-	return ret < 0 ? ret : recv_one(fd, sk, user, &msg, &d);
+	ret = message_import(&msg, brief, &d);
+	if (ret >= 0)
+		ret = recv_one(fd, sk, user, &msg, &d);
+	call_list_free(d.iov, brief);
+	return ret;
 }
 
 /* --- several messages --- */
