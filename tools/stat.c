@@ -1,5 +1,6 @@
 /*
- * `ustack stat`: the counters of a running host, under the kernel's SNMP names and under their own.
+ * `ustack stat`: what a running host has counted, under the kernel's SNMP names and under its own,
+ * and what it has in use.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -11,11 +12,32 @@
 
 #define STAT_HELP                                                                                  \
 	"usage: ustack stat [--all] [--KEY VALUE]...\n\n"                                          \
-	"Prints the counters of the host of this configuration: first those that the kernel has "  \
-	"too, by the names of\n"                                                                   \
-	"nstat(8), then every event by its own name with what it means. Those that are 0 are "     \
-	"left out without --all.\n"                                                                \
-	"The keys are those of `ustack run --help`."
+	"Prints the counters of the host of this configuration: those that the kernel has too, "   \
+	"by the names of\n"                                                                        \
+	"nstat(8); the objects in use; and every event by its own name with what it means. What "  \
+	"is 0 is left\n"                                                                           \
+	"out without --all. The keys are those of `ustack run --help`."
+
+static const struct {
+	const char *name, *text;
+} stat_objects[SLAB_KINDS] = {
+	[SLAB_PKT_SMALL] = {"packets_small", "packet buffers of wire size"},
+	[SLAB_PKT_MEDIUM] = {"packets_medium", "packet buffers of 16 KiB"},
+	[SLAB_PKT_LARGE] = {"packets_large", "packet buffers of 64 KiB"},
+	[SLAB_FRAME] = {"frames", "frames on their way out"},
+	[SLAB_SOCK] = {"sockets", ""},
+	[SLAB_TCP] = {"tcp_connections", "and listeners"},
+	[SLAB_TCP_REQUEST] = {"tcp_requests", "handshakes that listeners have begun"},
+	[SLAB_TCP_TIMEWAIT] = {"tcp_timewaits", "connections in TIME-WAIT"},
+	[SLAB_NEIGH] = {"neighbours", ""},
+	[SLAB_REASM] = {"reassemblies", "datagrams being reassembled"},
+	[SLAB_PORT] = {"ports", "local ports bound"},
+	[SLAB_MEMBERSHIP] = {"memberships", "multicast groups joined"},
+	[SLAB_EPOLL_SET] = {"epoll_sets", ""},
+	[SLAB_EPOLL_ITEM] = {"epoll_items", "sockets in them"},
+	[SLAB_WAITER] = {"waiters", "waits of threads for sockets"},
+	[SLAB_TASK] = {"tasks", "things to do at a time"},
+};
 
 /* Several events may share a name of the kernel's, which counts them together. */
 static u64 stat_sum(const struct stack *s, u32 first)
@@ -49,6 +71,10 @@ static void stat_print(const struct stack *s, const struct host_stats *host, boo
 	for (u32 i = 0; i < COUNTERS; i++)
 		if (counter_snmp(i)[0] && stat_is_first(i))
 			stat_line(counter_snmp(i), stat_sum(s, i), "", all);
+	puts("# in use");
+	for (u32 i = 1; i < SLAB_KINDS; i++)
+		stat_line(stat_objects[i].name, slab_in_use(s, i), stat_objects[i].text, all);
+	stat_line("memory", (u64)s->spans_used * SLAB_SPAN_BYTES, "bytes handed out", all);
 	puts("# by event");
 	for (u32 i = 0; i < COUNTERS; i++)
 		stat_line(counter_name(i), counter_read(s, i), counter_text(i), all);
