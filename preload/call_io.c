@@ -324,8 +324,10 @@ s64 call_sendto(int fd, ref sk, const void *buf, size_t len, int flags, const st
 	struct sockaddr_storage name;
 	s64 ret;
 
-	if (!addr)
+	if (!addr && !(flags & MSG_FASTOPEN))
 		return call_send(fd, sk, &d);
+	if (!addr)
+		addr_len = 0;
 	ret = call_addr_in(&name, addr, addr_len);
 	return ret < 0 ? ret : call_send_to(fd, sk, &d, &name, addr_len);
 }

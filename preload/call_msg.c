@@ -45,10 +45,16 @@ static bool is_stream(ref sk)
 static s64 fast_open(
 	int fd, ref sk, struct call_data *d, const struct sockaddr_storage *name, socklen_t len)
 {
-	s64 ret = call_connect(fd, sk, (const struct sockaddr *)name, len);
+	const struct sock *sock = sock_get(host_stack(), sk);
+	s64 ret;
 
+	if (len >= sizeof(name->ss_family) && name->ss_family == AF_UNSPEC)
+		return -EOPNOTSUPP;
+	if (sock && sock->state != SOCK_CLOSED && sock->state != SOCK_CONNECTING)
+		return -EISCONN;
+	ret = call_connect(fd, sk, (const struct sockaddr *)name, len);
 	d->flags &= ~MSG_FASTOPEN;
-	return ret < 0 && ret != -EISCONN ? ret : call_send(fd, sk, d);
+	return ret < 0 ? ret : call_send(fd, sk, d);
 }
 
 s64 call_send_to(int fd, ref sk, struct call_data *d, struct sockaddr_storage *name, socklen_t len)
@@ -83,8 +89,9 @@ static s64 send_one(int fd, ref sk, const struct msghdr *msg, struct call_data *
 		d->meta = &meta;
 	}
 	if (ret == 0)
-		ret = msg->msg_namelen ? call_send_to(fd, sk, d, &name, msg->msg_namelen)
-				       : call_send(fd, sk, d);
+		ret = msg->msg_namelen || d->flags & MSG_FASTOPEN
+			      ? call_send_to(fd, sk, d, &name, msg->msg_namelen)
+			      : call_send(fd, sk, d);
 	d->meta = NULL;
 	return ret;
 }

@@ -47,6 +47,30 @@ static void connects(void)
 	close(fd);
 }
 
+static void fast_open(void)
+{
+	struct sockaddr_in any = {.sin_family = AF_UNSPEC};
+	int fd = socket(AF_INET, SOCK_STREAM, 0);
+	socklen_t len = sizeof(server);
+	char buf[8];
+
+	SHOW(sendto(fd, "eabc", 4, MSG_FASTOPEN, NULL, 0));
+	SHOW(sendto(fd, "eabc", 4, MSG_FASTOPEN, (struct sockaddr *)&any, sizeof(any)));
+	SHOW(sendto(fd, "eabc", 4, MSG_FASTOPEN, (struct sockaddr *)&server, 3));
+	SHOW(sendto(fd, "eabc", 4, MSG_FASTOPEN, (struct sockaddr *)&server, len));
+	SHOW(recv(fd, buf, 3, MSG_WAITALL));
+	SHOW(sendto(fd, "eabc", 4, MSG_FASTOPEN, (struct sockaddr *)&server, len));
+	SHOW(sendto(fd, "eabc", 4, MSG_FASTOPEN | MSG_NOSIGNAL, NULL, 0));
+	close(fd);
+	fd = nonblocking();
+	SHOW(sendto(fd, "eabc", 4, MSG_FASTOPEN, (struct sockaddr *)&server, len));
+	poll_for(fd, POLLOUT, 2000);
+	SHOW(send(fd, "eabc", 4, 0));
+	poll_for(fd, POLLIN, 2000);
+	SHOW(recv(fd, buf, 3, 0));
+	close(fd);
+}
+
 /* Nobody answers there: the last address of the network. */
 static void unanswered(void)
 {
@@ -525,6 +549,7 @@ int main(int argc, char **argv)
 {
 	begin(argc, argv);
 	connects();
+	fast_open();
 	unanswered();
 	accepts();
 	no_numbers();
