@@ -13,6 +13,7 @@
 #include "stack/tcp_queue.h"
 
 #define HEADERS_MAX   (40u + TCP_HEADER_LEN + TCP_OPTIONS_MAX)
+#define SEGMENT_MIN   48u /* of payload, however small a peer's window is */
 #define TX_RING_SPARE 64u /* frames that are kept free for ACKs and others */
 
 void tcp_ack_later(struct stack *s, struct tcp *t)
@@ -82,9 +83,11 @@ void tcp_mss_update(struct stack *s, struct sock *sk, struct tcp *t)
 static u32 tcp_full_segment(const struct tcp *t)
 {
 	u32 cut = t->snd_max_wnd > 536 ? t->snd_max_wnd / 2 : t->snd_max_wnd;
-	u32 mss = MAX(t->mss, 48u);
+	u32 mss = t->mss;
 
-	return cut && cut < mss ? MAX(cut, 48u) : mss;
+	if (cut && cut < mss)
+		mss = cut;
+	return mss < SEGMENT_MIN ? SEGMENT_MIN : mss;
 }
 
 static void tcp_fill_header(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_header *h)
@@ -356,14 +359,17 @@ static u32 tcp_new_len(struct stack *s, const struct tcp *t, u32 room, u32 limit
 {
 	u32 mss = tcp_full_segment(t), unsent = t->snd_end - t->snd_nxt,
 	    edge = t->snd_una + t->snd_wnd;
-	u32 window = seq_gt(edge, t->snd_nxt) ? edge - t->snd_nxt : 0,
-	    len = MIN(unsent, MIN(window, limit));
+	u32 window = seq_gt(edge, t->snd_nxt) ? edge - t->snd_nxt : 0, reach;
+	u32 len = MIN(unsent, MIN(window, limit));
 
 	if (room < MIN(mss, unsent) && tcp_flight(t))
 		return 0;
 	if (len > room)
 		len = MAX(room - room % mss, MIN(mss, len));
-	len = tcp_queue_reach(s, t, t->snd_nxt, len);
+	reach = tcp_queue_reach(s, t, t->snd_nxt, len);
+	if (reach < len && reach < mss)
+		return reach; /* more pieces than a frame can have */
+	len = reach;
 	if (len < unsent && len >= mss)
 		return len - len % mss;
 	if (len == unsent) {
