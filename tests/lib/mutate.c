@@ -14,6 +14,8 @@
 
 enum { IP = 14, STREAM = 1, DATAGRAM = 2, UDP_PORT = 9, SPARE_PORT = 81 };
 
+#define GROUP 0xef010203u /* 239.1.2.3 */
+
 static u8 frame[NET_FRAME_MAX], data[4000];
 
 /* A choice below bound: the next of the input's bytes, 0 when they are used up; or by chance. */
@@ -72,7 +74,7 @@ static u32 make_error(struct mutation *m)
 	static const u8 types[] = {3, 3, 3, 11, 12, 4, 5};
 	struct net_ip4 quoted = {.src = NET_HOST, .dst = NET_PEER}, ip = {0};
 	struct net_tcp tcp = {.sport = m->p.host_port, .dport = m->p.port, .seq = m->p.ack - pick(m, 2000), .ack = m->p.seq};
-	u32 len = pick(m, 4) ? net_tcp(frame, &quoted, &tcp, data, 100) : net_udp(frame, &quoted, UDP_PORT, 4242, data, 100);
+	u32 len = pick(m, 4) ? net_tcp(frame, &quoted, &tcp, data, 100) : net_udp(frame, &quoted, (u16)(UDP_PORT + pick(m, 4)), 4242, data, 100);
 	u8 quote[200];
 
 	len = MIN(len - IP, 28 + pick(m, 20));
@@ -102,6 +104,16 @@ static u32 make_captured(struct mutation *m)
 	return f->len;
 }
 
+static u32 make_datagram(struct mutation *m)
+{
+	static const u32 to[] = {0, 0, 0, GROUP, 0x0a0000ff, 0xffffffff};
+	struct net_ip4 ip = {.dst = to[pick(m, ARRAY_LEN(to))]};
+
+	if (ip.dst)
+		ip.eth_dst = net_everybody;
+	return net_udp(frame, &ip, (u16)(4242 + !pick(m, 4)), (u16)(UDP_PORT + pick(m, 4)), data, pick(m, 1400));
+}
+
 static u32 make_frame(struct mutation *m)
 {
 	struct net_ip4 ip = {0};
@@ -113,7 +125,7 @@ static u32 make_frame(struct mutation *m)
 	case 19:
 		return make_captured(m);
 	case 0:
-		return net_udp(frame, &ip, 4242, UDP_PORT, data, pick(m, 1400));
+		return make_datagram(m);
 	case 1:
 		return net_icmp(frame, &ip, 8, 0, 1, data, pick(m, 1400));
 	case 2:
@@ -269,6 +281,7 @@ static u64 digest(struct stack *s)
 static bool feed(struct mutation *m)
 {
 	u32 len = make_frame(m);
+	struct offload offload = {0}; /* now and then what no device says */
 	u64 before;
 	bool traced;
 
@@ -276,8 +289,17 @@ static bool feed(struct mutation *m)
 		len = mutate_once(m, len);
 	if (pick(m, 8))
 		fix_sums(len);
+	if (!pick(m, 8))
+		offload = (struct offload){
+			.flags = (u8)pick(m, 4),
+			.gso_type = (u8)pick(m, 7),
+			.gso_size = (u16)(pick(m, 2) ? pick(m, 65536) : pick(m, 100)),
+			.header_len = (u16)pick(m, 100),
+			.csum_start = (u16)(pick(m, 2) ? IP + 20 : pick(m, 65536)),
+			.csum_offset = (u16)(pick(m, 2) ? 16 : pick(m, 65536)),
+		};
 	before = digest(m->p.s);
-	engine_frame_in(m->p.s, frame, len);
+	engine_frame_in_offload(m->p.s, frame, len, &offload);
 	traced = digest(m->p.s) != before;
 	if (!pick(m, 3))
 		program(m);
@@ -364,7 +386,20 @@ static void begin(struct mutation *m, enum peer_stage stage)
 	m->p.rich = pick(m, 2);
 	m->udp = sock_lib_open(s, DATAGRAM);
 	m->spare = sock_lib_open(s, STREAM);
-	if (sock_lib_bind(s, m->udp, 0, UDP_PORT) || sock_lib_bind(s, m->spare, 0, SPARE_PORT) || sock_listen(s, m->spare, 100))
+	/* A datagram socket that is not connected and in a group, one that is, and one that asks for errors. */
+	for (u16 i = 0; i < 3; i++) {
+		ref udp = i ? sock_lib_open(s, DATAGRAM) : m->udp;
+		u8 group[8] = {239, 1, 2, 3};
+
+		if (sock_lib_bind(s, udp, 0, (u16)(UDP_PORT + i)) || (i && sock_lib_connect(s, udp, NET_PEER, 4242)))
+			abort();
+		if (!i && sock_setopt(s, udp, LX_SOL_IP, LX_IP_ADD_MEMBERSHIP, group, sizeof(group)))
+			abort();
+		sock_lib_set(s, udp, LX_SOL_IP, LX_IP_RECVERR, i == 2);
+		sock_lib_set(s, udp, LX_SOL_SOCKET, LX_SO_RCVBUF, 4000);
+		sock_lib_send(s, udp, i ? 0 : NET_PEER, i ? 0 : 4242, data, 10, 0);
+	}
+	if ( sock_lib_bind(s, m->spare, 0, SPARE_PORT) || sock_listen(s, m->spare, 100))
 		abort();
 	enter(m, stage);
 	engine_frames_drop(s);
