@@ -138,12 +138,12 @@ OPENAT(openat)
 OPENAT(openat64)
 
 /* Fortified: what needs a mode and has none ends the program. */
-extern void __fortify_fail(const char *) __attribute__((noreturn));
+extern void __chk_fail(void) __attribute__((noreturn));
 
 EXPORT int __open_2(const char *path, int flags)
 {
 	if (NEEDS_MODE(flags))
-		__fortify_fail("invalid open call: O_CREAT or O_TMPFILE without mode");
+		__chk_fail();
 	return open(path, flags);
 }
 
@@ -155,7 +155,7 @@ EXPORT int __open64_2(const char *path, int flags)
 EXPORT int __openat_2(int dir, const char *path, int flags)
 {
 	if (NEEDS_MODE(flags))
-		__fortify_fail("invalid openat call: O_CREAT or O_TMPFILE without mode");
+		__chk_fail();
 	return openat(dir, path, flags);
 }
 
