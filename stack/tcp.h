@@ -69,6 +69,17 @@ struct tcp_totals {
 	u32 retransmits, rcv_ooo, dsack_dups, delivered;
 };
 
+enum tcp_rate { TCP_RATE_IDLE, TCP_RATE_BUSY, TCP_RATE_WINDOW };
+
+/* tcp_rates.c */
+struct tcp_rates {
+	u64 since_ns, busy_ns, window_ns;
+	u64 round_ns, round_acked; /* of the round that is being measured, 0: none */
+	u64 delivery;		   /* bytes a second in the last one */
+	u32 round_end;
+	u8 state; /* enum tcp_rate */
+};
+
 struct tcp {
 	struct slab_head slab;
 	ref sock;
@@ -158,6 +169,7 @@ struct tcp {
 	ref request_head;
 	u32 request_count;
 	struct tcp_totals totals;
+	struct tcp_rates rates;
 };
 
 enum tcp_urg { TCP_URG_NONE, TCP_URG_NOT_YET, TCP_URG_VALID, TCP_URG_READ };

@@ -98,6 +98,7 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 	if (acked) {
 		ack.rtt_ns = tcp_ack_rtt(s, t, seg);
 		tcp_ack_advance(s, sk, t, seg->ack);
+		tcp_rates_acked(s, t);
 		tcp_scoreboard_cut(s, t);
 	}
 	known -= MIN(known, t->sacked); /* acknowledged now, but had been SACKed before */

@@ -103,6 +103,11 @@ static inline bool tcp_all_sent(const struct tcp *t)
 	return t->flags & TCPF_FIN ? t->flags & TCPF_FIN_SENT : t->snd_nxt == t->snd_end;
 }
 
+/* --- tcp_rates.c --- */
+void tcp_rates_sent(struct stack *s, struct tcp *t);	    /* after everything that could be sent was */
+void tcp_rates_acked(const struct stack *s, struct tcp *t); /* something has been acknowledged */
+struct tcp_rates tcp_rates_now(const struct stack *s, const struct tcp *t);
+
 /* --- tcp_trace.c: the log --- */
 void tcp_set_state(struct stack *s, const struct sock *sk, struct tcp *t, enum tcp_state state);
 void tcp_trace_in(struct stack *s, const struct tcp_segment *seg);

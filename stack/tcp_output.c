@@ -489,6 +489,7 @@ void tcp_output(struct stack *s, struct sock *sk, struct tcp *t)
 	}
 	if (t->flags & TCPF_ACK_NOW)
 		tcp_send_ack(s, sk, t);
+	tcp_rates_sent(s, t);
 	tcp_timer_rto(s, sk, t);
 	tcp_timer_update(s, sk, t);
 }

@@ -295,9 +295,10 @@ static void tcp_info_flight(struct stack *s, const struct tcp *t, struct tcp_inf
 	(void)s;
 }
 
-static void tcp_info_totals(const struct tcp *t, struct tcp_info_out *i)
+static void tcp_info_totals(const struct stack *s, const struct tcp *t, struct tcp_info_out *i)
 {
 	const struct tcp_totals *n = &t->totals;
+	struct tcp_rates rates = tcp_rates_now(s, t);
 
 	i->total_retrans = n->retransmits;
 	i->bytes_acked = n->bytes_acked;
@@ -311,6 +312,9 @@ static void tcp_info_totals(const struct tcp *t, struct tcp_info_out *i)
 	i->bytes_retrans = n->bytes_retrans;
 	i->dsack_dups = n->dsack_dups;
 	i->rcv_ooopack = n->rcv_ooo;
+	i->delivery_rate = rates.delivery;
+	i->busy_time = rates.busy_ns / NS_PER_US;
+	i->rwnd_limited = rates.window_ns / NS_PER_US;
 }
 
 static void tcp_info_fill(
@@ -330,7 +334,7 @@ static void tcp_info_fill(
 	i->max_pacing_rate = sk->max_pacing_rate;
 	tcp_info_path(s, sk, t, i);
 	tcp_info_flight(s, t, i);
-	tcp_info_totals(t, i);
+	tcp_info_totals(s, t, i);
 }
 
 static int tcp_get_mss(const struct tcp *t)

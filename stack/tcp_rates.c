@@ -1,0 +1,59 @@
+/*
+ * How fast a connection sends and what holds it up, for TCP_INFO: the time with something to send,
+ * the part of it in which the peer's window allowed no more, and the rate at which data was
+ * delivered in the last round trip.
+ *
+ * A round begins with what is in flight when the one before has ended, and ends with its
+ * acknowledgement.
+ */
+#include "stack/tcp_conn.h"
+
+/* Adds the time since the last look to what it was. */
+static void tcp_rates_add(const struct stack *s, struct tcp_rates *r)
+{
+	u64 elapsed = s->now_ns - MIN(r->since_ns, s->now_ns);
+
+	r->since_ns = s->now_ns;
+	if (r->state != TCP_RATE_IDLE)
+		r->busy_ns += elapsed;
+	if (r->state == TCP_RATE_WINDOW)
+		r->window_ns += elapsed;
+}
+
+void tcp_rates_sent(struct stack *s, struct tcp *t)
+{
+	struct tcp_rates *r = &t->rates;
+	u32 window = t->snd_una + t->snd_wnd;
+
+	tcp_rates_add(s, r);
+	if (t->snd_una == t->snd_end)
+		r->state = TCP_RATE_IDLE;
+	else if (seq_lt(t->snd_nxt, t->snd_end) && seq_lt(window, t->snd_nxt + t->mss))
+		r->state = TCP_RATE_WINDOW;
+	else
+		r->state = TCP_RATE_BUSY;
+	if (!r->round_ns && tcp_flight(t)) {
+		r->round_ns = MAX(s->now_ns, 1);
+		r->round_end = t->snd_nxt;
+		r->round_acked = t->totals.bytes_acked;
+	}
+}
+
+void tcp_rates_acked(const struct stack *s, struct tcp *t)
+{
+	struct tcp_rates *r = &t->rates;
+
+	if (!r->round_ns || seq_lt(t->snd_una, r->round_end))
+		return;
+	r->delivery = (t->totals.bytes_acked - r->round_acked) * NS_PER_S /
+		      MAX(s->now_ns - r->round_ns, 1);
+	r->round_ns = 0;
+}
+
+struct tcp_rates tcp_rates_now(const struct stack *s, const struct tcp *t)
+{
+	struct tcp_rates now = t->rates;
+
+	tcp_rates_add(s, &now);
+	return now;
+}
