@@ -229,20 +229,24 @@ static u8 pattern(u64 at)
 	return (u8)(at * 131 + (at >> 8) * 7 + (at >> 16));
 }
 
+static void fill_plan(struct stack *s, const struct plan *plan, u64 from)
+{
+	for (u32 i = 0; i < plan->count; i++) {
+		u8 *p = sock_span(s, &plan->span[i]);
+
+		for (u32 k = 0; k < plan->span[i].len; k++)
+			p[k] = pattern(from++);
+	}
+}
+
 static s64 send_some(struct stack *s, ref sk, u64 at, u64 len, u32 flags)
 {
 	struct plan plan = {.flags = flags};
 	s64 n = sock_send_reserve(s, sk, &plan, len);
-	u64 done = 0;
 
 	if (n < 0)
 		return n;
-	for (u32 i = 0; i < plan.count; i++) {
-		u8 *p = sock_span(s, &plan.span[i]);
-
-		for (u32 k = 0; k < plan.span[i].len; k++)
-			p[k] = pattern(at + done++);
-	}
+	fill_plan(s, &plan, at);
 	return sock_send_commit(s, &plan, (u32)n);
 }
 
@@ -368,6 +372,51 @@ START_TEST(tcp_transfer_bottleneck)
 	ck_assert_uint_le(net_count(w.s[0], "tcp_retransmit"), w.overflowed + w.overflowed / 20);
 	ck_assert_uint_le(net_count(w.s[0], "tcp_timeout"), 1);
 	ck_assert_uint_lt(w.now_ns - began, 6 * NS_PER_S); /* 40 Mbit/s and more */
+	finish(listener);
+}
+END_TEST
+
+/* Several threads between the two steps of their sends: bytes enter the stream in the order of the
+ * commits. */
+START_TEST(tcp_transfer_plans_interleaved)
+{
+	static struct plan plans[6];
+	u64 sent = 0, got = 0;
+	ref listener;
+	s64 n;
+
+	world_new(_i & 1 ? DEVICE_CSUM | DEVICE_TSO4 : 0);
+	w.random = (u64)_i + 3;
+	memset(plans, 0, sizeof(plans));
+	listener = connect_pair();
+	for (int round = 0; round < 3000; round++) {
+		struct plan *p = &plans[dice() % ARRAY_LEN(plans)];
+		u32 size = dice() % 8 ? dice() % 200 + 1 : dice() % 40000 + 1;
+
+		if (p->kind == PLAN_NONE) {
+			n = sock_send_reserve(w.s[0], w.sk[0], p, size);
+			ck_assert(n > 0 || n == -EAGAIN);
+		} else if (dice() % 8 == 0) {
+			sock_plan_drop(w.s[0], p);
+		} else {
+			size = dice() & 1 ? p->bytes : dice() % (p->bytes + 1);
+			fill_plan(w.s[0], p, sent);
+			n = sock_send_commit(w.s[0], p, size);
+			ck_assert_int_eq(n, size);
+			sent += size;
+		}
+		check();
+		if (dice() & 1)
+			step(w.now_ns + NS_PER_MS);
+		while ((n = recv_some(w.s[1], w.sk[1], got, 100000, 0)) > 0)
+			got += (u64)n;
+	}
+	for (u32 i = 0; i < ARRAY_LEN(plans); i++)
+		sock_plan_drop(w.s[0], &plans[i]);
+	run(10 * NS_PER_S);
+	while ((n = recv_some(w.s[1], w.sk[1], got, 100000, 0)) > 0)
+		got += (u64)n;
+	ck_assert_uint_eq(got, sent);
 	finish(listener);
 }
 END_TEST
@@ -798,6 +847,7 @@ static Suite *suite(void)
 	suite_add_tcase(s, c);
 	c = tcase_create("super");
 	tcase_add_test(c, tcp_transfer_super_frames);
+	tcase_add_loop_test(c, tcp_transfer_plans_interleaved, 0, 6);
 	tcase_add_loop_test(c, tcp_transfer_bottleneck, 0, 2);
 	tcase_add_loop_test(c, tcp_transfer_buffers_grow, 0, 2);
 	suite_add_tcase(s, c);
