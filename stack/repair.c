@@ -400,6 +400,10 @@ static void repair_connection(struct stack *s, struct sock *sk, struct tcp *t)
 	ref self = sk->conn.slab.self;
 	const char *broken;
 
+	if (t->state == TCP_TIME_WAIT) { /* a socket's for an instant: its struct tcp_timewait goes on */
+		tcp_done(s, sk, t, 0);
+		return;
+	}
 	wheel_arm(s, self, s->now_ns); /* looks at all its deadlines */
 	if (tcp_synchronized(t))
 		tcp_output(s, sk, t);
