@@ -11,7 +11,8 @@
 /* Under the lock, from wait_dispatch: `events` have happened on a socket that has items. */
 void epoll_notify(struct stack *s, struct sock *sk, u32 events);
 
-/* Under the lock: the last number of a socket in a process is closed: the items that it has made leave their sets. */
+/* Under the lock: the last number of a socket in a process is closed: the items that it has made
+ * leave their sets. */
 void epoll_forget(struct stack *s, ref sock, u32 pid);
 
 /* Under the lock: a member's process forks; its child has its epoll descriptors too. */
@@ -20,7 +21,8 @@ void epoll_forked(struct stack *s, u32 parent, u32 child);
 /* Under the lock: a member's process has ended, the last one of all if `last`. */
 void epoll_member_gone(struct stack *s, u32 member, bool last);
 
-/* Under the lock: the last number of an epoll descriptor in a member's process has been closed; after the last process's the set goes. */
+/* Under the lock: the last number of an epoll descriptor in a member's process has been closed;
+ * after the last process's the set goes. */
 void epoll_closed(struct stack *s, ref set, u32 member);
 
 /* Under the lock: is any stack member of the set ready? */

@@ -13,7 +13,7 @@ enum { EPOLL_HOLDERS = 8 };
 struct epoll_set {
 	struct slab_head slab;
 	u16 holder[EPOLL_HOLDERS]; /* members + 1 whose processes have its descriptor */
-	bool crowded;		   /* there are more: it stays until the last process of the host has ended */
+	bool crowded; /* there are more: it stays until the last process of the host has ended */
 	ref items;
 	ref ready_head, ready_tail;
 	u32 ready_count;
