@@ -253,11 +253,130 @@ static void choose_port(struct wire *w, ref sock, u16 peer_port)
 	wire_opens(w, local.port, peer_port);
 }
 
+/* The socket that the line's second word names. */
+static ref subject(struct wire *w)
+{
+	return wire_named(w, wire_word(w, 1))->sock;
+}
+
+static void call_bind(struct wire *w)
+{
+	s64 want = wire_expected(w, 0);
+	struct endpoint e = wire_endpoint(w, wire_word(w, 2));
+
+	wire_expect(w, sock_bind(w->s, subject(w), &e), want);
+	w->flow.our_port = e.port;
+}
+
+static void call_listen(struct wire *w)
+{
+	s64 want = wire_expected(w, 0);
+
+	wire_expect(w, sock_listen(w->s, subject(w), (int)wire_number(w, wire_word(w, 2))), want);
+}
+
+/* `accept s`: there is nothing to accept, or an error. */
+static void call_no_accept(struct wire *w)
+{
+	s64 want = wire_expected(w, -EAGAIN);
+	int error = 0;
+
+	if (sock_accept(w->s, subject(w), &error))
+		wire_fail(w, "accept gave a connection");
+	wire_expect(w, error, want);
+}
+
+static void call_connect(struct wire *w)
+{
+	s64 want = wire_expected(w, -EINPROGRESS);
+	struct endpoint e = wire_endpoint(w, wire_word(w, 2));
+
+	if (w->wants_isn && want == -EINPROGRESS)
+		choose_port(w, subject(w), e.port);
+	wire_expect(w, sock_connect(w->s, subject(w), &e), want);
+	wire_settle(w);
+}
+
+static void call_shutdown(struct wire *w)
+{
+	s64 want = wire_expected(w, 0);
+	const char *how = wire_word(w, 2);
+
+	wire_expect(w, sock_shutdown(w->s, subject(w), strcmp(how, "RD") == 0 ? 0 : strcmp(how, "WR") == 0 ? 1 : 2), want);
+	wire_settle(w);
+}
+
+static void call_close(struct wire *w)
+{
+	sock_close(w->s, subject(w));
+	wire_settle(w);
+}
+
+static void call_setopt(struct wire *w)
+{
+	call_option(w, true);
+}
+
+static void call_getopt(struct wire *w)
+{
+	call_option(w, false);
+}
+
+static void call_error(struct wire *w)
+{
+	s64 want = wire_expected(w, 0);
+
+	wire_expect(w, sock_error(w->s, subject(w)), want);
+}
+
+static void call_poll(struct wire *w)
+{
+	u32 mask = sock_poll(w->s, subject(w));
+
+	if (mask != event_bits(w, w->word[3 < w->words ? 3 : w->words - 1]))
+		wire_fail(w, "poll mask 0x%x is another one", mask);
+}
+
+static void call_gone(struct wire *w)
+{
+	if (sock_get(w->s, subject(w)))
+		wire_fail(w, "the socket still exists");
+}
+
+static void call_idle(struct wire *w)
+{
+	if (!stack_idle(w->s))
+		wire_fail(w, "the host is not idle");
+}
+
+static void call_ioctl(struct wire *w)
+{
+	static const struct {
+		const char *name;
+		unsigned request;
+	} requests[] = {{"SIOCATMARK", LX_SIOCATMARK}, {"SIOCINQ", LX_FIONREAD}, {"SIOCOUTQ", LX_SIOCOUTQ}};
+	s64 want = wire_expected(w, 0);
+	int value = 0, error = -EINVAL;
+
+	for (u32 i = 0; i < ARRAY_LEN(requests); i++) {
+		if (strcmp(requests[i].name, wire_word(w, 2)) == 0)
+			error = sock_ioctl(w->s, subject(w), requests[i].request, &value);
+	}
+	wire_expect(w, error ? error : value, want);
+}
+
+static const struct {
+	const char *verb;
+	void (*call)(struct wire *w);
+} calls[] = {{"bind", call_bind}, {"listen", call_listen}, {"accept", call_no_accept}, {"connect", call_connect},
+	{"send", call_send}, {"recv", call_recv}, {"shutdown", call_shutdown}, {"close", call_close}, {"setopt", call_setopt},
+	{"getopt", call_getopt}, {"error", call_error}, {"poll", call_poll}, {"state", call_state}, {"info", call_info},
+	{"count", call_count}, {"gone", call_gone}, {"idle", call_idle}, {"ioctl", call_ioctl}, {"flow", call_flow}};
+
 void wire_call(struct wire *w)
 {
 	const char *verb = wire_word(w, 0);
-	struct endpoint e;
-	s64 want;
+	u32 i;
 
 	if (w->words > 2 && strcmp(w->word[1], "=") == 0) {
 		if (strcmp(w->word[2], "socket") == 0)
@@ -266,83 +385,11 @@ void wire_call(struct wire *w)
 			call_accept(w);
 		else
 			wire_fail(w, "'%s' gives no socket", w->word[2]);
-	} else if (strcmp(verb, "bind") == 0) {
-		want = wire_expected(w, 0);
-		e = wire_endpoint(w, wire_word(w, 2));
-		wire_expect(w, sock_bind(w->s, wire_named(w, wire_word(w, 1))->sock, &e), want);
-		w->flow.our_port = e.port;
-	} else if (strcmp(verb, "listen") == 0) {
-		want = wire_expected(w, 0);
-		wire_expect(w, sock_listen(w->s, wire_named(w, wire_word(w, 1))->sock, (int)wire_number(w, wire_word(w, 2))), want);
-	} else if (strcmp(verb, "accept") == 0) {
-		int error = 0;
-
-		want = wire_expected(w, -EAGAIN);
-		if (sock_accept(w->s, wire_named(w, wire_word(w, 1))->sock, &error))
-			wire_fail(w, "accept gave a connection");
-		wire_expect(w, error, want);
-	} else if (strcmp(verb, "connect") == 0) {
-		want = wire_expected(w, -EINPROGRESS);
-		e = wire_endpoint(w, wire_word(w, 2));
-		if (w->wants_isn && want == -EINPROGRESS)
-			choose_port(w, wire_named(w, wire_word(w, 1))->sock, e.port);
-		wire_expect(w, sock_connect(w->s, wire_named(w, wire_word(w, 1))->sock, &e), want);
-		wire_settle(w);
-	} else if (strcmp(verb, "send") == 0) {
-		call_send(w);
-	} else if (strcmp(verb, "recv") == 0) {
-		call_recv(w);
-	} else if (strcmp(verb, "shutdown") == 0) {
-		const char *how = wire_word(w, 2);
-
-		want = wire_expected(w, 0);
-		wire_expect(w, sock_shutdown(w->s, wire_named(w, wire_word(w, 1))->sock,
-			strcmp(how, "RD") == 0 ? 0 : strcmp(how, "WR") == 0 ? 1 : 2), want);
-		wire_settle(w);
-	} else if (strcmp(verb, "close") == 0) {
-		sock_close(w->s, wire_named(w, wire_word(w, 1))->sock);
-		wire_settle(w);
-	} else if (strcmp(verb, "setopt") == 0) {
-		call_option(w, true);
-	} else if (strcmp(verb, "getopt") == 0) {
-		call_option(w, false);
-	} else if (strcmp(verb, "error") == 0) {
-		want = wire_expected(w, 0);
-		wire_expect(w, sock_error(w->s, wire_named(w, wire_word(w, 1))->sock), want);
-	} else if (strcmp(verb, "poll") == 0) {
-		u32 mask = sock_poll(w->s, wire_named(w, wire_word(w, 1))->sock);
-
-		if (mask != event_bits(w, w->word[3 < w->words ? 3 : w->words - 1]))
-			wire_fail(w, "poll mask 0x%x is another one", mask);
-	} else if (strcmp(verb, "state") == 0) {
-		call_state(w);
-	} else if (strcmp(verb, "info") == 0) {
-		call_info(w);
-	} else if (strcmp(verb, "count") == 0) {
-		call_count(w);
-	} else if (strcmp(verb, "gone") == 0) {
-		if (sock_get(w->s, wire_named(w, wire_word(w, 1))->sock))
-			wire_fail(w, "the socket still exists");
-	} else if (strcmp(verb, "idle") == 0) {
-		if (!stack_idle(w->s))
-			wire_fail(w, "the host is not idle");
-	} else if (strcmp(verb, "ioctl") == 0) {
-		static const struct {
-			const char *name;
-			unsigned request;
-		} requests[] = {{"SIOCATMARK", LX_SIOCATMARK}, {"SIOCINQ", LX_FIONREAD}, {"SIOCOUTQ", LX_SIOCOUTQ}};
-		int value = 0, error = -EINVAL;
-
-		want = wire_expected(w, 0);
-		for (u32 i = 0; i < ARRAY_LEN(requests); i++) {
-			if (strcmp(requests[i].name, wire_word(w, 2)) == 0)
-				error = sock_ioctl(w->s, wire_named(w, w->word[1])->sock, requests[i].request, &value);
-		}
-		wire_expect(w, error ? error : value, want);
-	} else if (strcmp(verb, "flow") == 0) {
-		call_flow(w);
-	} else {
-		wire_fail(w, "'%s' is unknown", verb);
+		return;
 	}
+	for (i = 0; i < ARRAY_LEN(calls) && strcmp(calls[i].verb, verb) != 0; i++)
+		;
+	if (i == ARRAY_LEN(calls))
+		wire_fail(w, "'%s' is unknown", verb);
+	calls[i].call(w);
 }
-
