@@ -59,6 +59,8 @@ enum sock_flag {
 	SOCK_WAS_CONNECTED = 1 << 7,
 	SOCK_CONNECT_PENDING = 1 << 8, /* connect() said -EINPROGRESS and has not told its outcome yet */
 	SOCK_TX_WAIT = 1 << 9,     /* wants EV_OUT when the device's queue has room again */
+	SOCK_TETHERED = 1 << 10,   /* owned by preload/: its placeholder is tied to the keeper (tether.h) */
+	SOCK_SPLICED = 1 << 11,    /* owned by preload/: the keeper moves its bytes */
 };
 
 /* Boolean options, one bit each, stored as set by the program. */

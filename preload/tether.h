@@ -1,0 +1,49 @@
+/*
+ * Tethers: what tells the keeper that a descriptor lives on, wherever it is.
+ *
+ * A placeholder is a lone AF_UNIX socket: only the members that hold it know of it. Before one leaves the processes that
+ * the library sees (an exec, a child that libc makes, SCM_RIGHTS), it is connected to a listener of the keeper. The inode, the
+ * numbers and the duplicates stay as they are, and from then on
+ *
+ * - the end of the last descriptor anywhere, in any process or in flight, is a hang-up that the keeper sees: a socket with
+ *   SOCK_TETHERED outlives its last holder until then;
+ * - the peer's name says of which host it is, so that any process that loads the library can claim it: hold it and
+ *   enter it in its table (tether_claim);
+ * - a program without the library can read from it and write to it by plain system calls: the keeper moves the bytes between
+ *   the connection and the stack (splice.h), once SOCK_SPLICED is set. There is no way back: members use the kernel's calls
+ *   for the data, too, and the stack for everything else.
+ *
+ * The first bytes on the connection are a header that names the socket and proves, by a secret of the region, that a member
+ * has written it. The listener's name is that of the rendezvous (join_name) with "/tether" behind.
+ */
+#ifndef PRELOAD_TETHER_H
+#define PRELOAD_TETHER_H
+
+#include "preload/host.h"
+
+/*
+ * Ties the placeholder of a stack socket to the keeper. Without the lock. 0, also when it is tied already, or a negative
+ * errno: it then stays as it was, and ends with its last holder.
+ */
+int tether_tie(int fd, ref sk);
+
+/* The same for every stack socket in the table that would survive an exec (no FD_CLOEXEC). How many there are. */
+u32 tether_tie_inherited(void);
+
+/*
+ * A number has turned up of which the table knows nothing: received, or inherited over exec. If it is a tethered placeholder, this process
+ * becomes a member of its host (joining it if it is none yet) and a holder of the socket, and the number enters the table.
+ * 1 done, 0 when it is none of ours (or of another host than this process's), or a negative errno.
+ */
+int tether_claim(int fd);
+
+/* At the start of a program: claims every tethered placeholder among its descriptors. Looks at /proc/self/fd once. */
+void tether_claim_all(void);
+
+/* --- keeper's side --- */
+
+/* The listener's event; a connection's event (header, hang-up, the first bytes of somebody without the library). */
+void tether_accept(int listener);
+void tether_event(u32 index, u32 events);
+
+#endif
