@@ -64,6 +64,7 @@ static void take_hold(struct stack *s, ref sk, int flags, u64 inode)
 
 static s64 open_socket(int type, int flags, int protocol)
 {
+	struct slot *slot = slot_self();
 	struct stack *s;
 	u64 inode;
 	int error = 0, fd;
@@ -71,6 +72,8 @@ static s64 open_socket(int type, int flags, int protocol)
 
 	s = host_enter();
 	sk = sock_open(s, FAMILY_INET, type, protocol, &error);
+	if (slot)
+		slot->made = sk;
 	host_leave();
 	if (!sk)
 		return error;
@@ -80,6 +83,8 @@ static s64 open_socket(int type, int flags, int protocol)
 		take_hold(s, sk, flags, inode);
 	else
 		sock_close(s, sk);
+	if (slot)
+		slot->made = 0;
 	host_leave();
 	if (fd >= 0) {
 		fdtable_set(fd, FD_SOCKET, sk, inode);

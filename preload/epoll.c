@@ -215,26 +215,14 @@ static void item_free(struct stack *s, struct epoll_item *it)
 	slab_free(s, it->slab.self);
 }
 
-static int item_add(struct stack *s, struct epoll_set *es, ref target, int fd, u32 pid,
-	const struct epoll_event *e)
+/* Into the lists of its target and of its set. */
+static void item_link(struct stack *s, struct epoll_set *es, ref *watch, struct epoll_item *it)
 {
-	ref *watch = watch_list(s, target);
-	ref r = slab_alloc(s, SLAB_EPOLL_ITEM);
-	struct epoll_item *it = item_get(s, r), *head;
+	ref r = it->slab.self;
+	struct epoll_item *head = item_get(s, *watch);
 
-	if (!r)
-		return -ENOMEM;
-	it->set = es->slab.self;
-	it->target = target;
-	it->fd = fd;
-	it->pid = pid;
-	it->events = e->events;
-	it->data = e->data.u64;
-	it->flags = 0;
 	it->watch_prev = it->set_prev = 0;
-	it->ready_next = it->ready_prev = 0;
 	it->watch_next = *watch;
-	head = item_get(s, *watch);
 	if (head)
 		head->watch_prev = r;
 	*watch = r;
@@ -243,6 +231,24 @@ static int item_add(struct stack *s, struct epoll_set *es, ref target, int fd, u
 	if (head)
 		head->set_prev = r;
 	es->items = r;
+}
+
+static int item_add(struct stack *s, struct epoll_set *es, ref target, int fd, u32 pid,
+	const struct epoll_event *e)
+{
+	ref r = slab_alloc(s, SLAB_EPOLL_ITEM);
+	struct epoll_item *it = item_get(s, r);
+
+	if (!r)
+		return -ENOMEM;
+	it->target = target;
+	it->fd = fd;
+	it->pid = pid;
+	it->events = e->events;
+	it->data = e->data.u64;
+	/* With a set it counts in a repair. */
+	__atomic_store_n(&it->set, es->slab.self, __ATOMIC_RELEASE);
+	item_link(s, es, watch_list(s, target), it);
 	return 0;
 }
 
@@ -414,5 +420,55 @@ void epoll_member_gone(struct stack *s, u32 member, bool last)
 			set_free(s, es);
 		else if (holder_find(es, member))
 			holder_gone(s, es, member);
+	}
+}
+
+/* --- after a death inside the lock --- */
+
+static void set_repair_items(struct stack *s)
+{
+	for (u32 i = 0; i < slab_touched(s, SLAB_EPOLL_ITEM); i++) {
+		struct epoll_item *it = slab_at(s, SLAB_EPOLL_ITEM, i);
+		struct epoll_set *es = it ? epoll_set_get(s, it->set) : NULL;
+		ref *watch = es ? watch_list(s, it->target) : NULL;
+
+		if (!it)
+			continue;
+		if (!watch) {
+			slab_free(s, it->slab.self);
+			continue;
+		}
+		item_link(s, es, watch, it);
+		it->flags &= ~(u32)ITEM_READY;
+		if (!(it->flags & ITEM_DISABLED))
+			ready_push(s, es, it); /* whoever collects looks */
+	}
+}
+
+void epoll_repair(struct stack *s)
+{
+	for (u32 i = 0; i < slab_touched(s, SLAB_SOCK); i++) {
+		struct sock *sk = slab_at(s, SLAB_SOCK, i);
+
+		if (sk)
+			sk->watch_items = 0;
+	}
+	for (u32 i = 0; i < slab_touched(s, SLAB_EPOLL_SET); i++) {
+		struct epoll_set *es = slab_at(s, SLAB_EPOLL_SET, i);
+
+		if (!es)
+			continue;
+		es->items = es->watch_items = 0;
+		es->ready_head = es->ready_tail = 0;
+		es->ready_count = 0;
+	}
+	set_repair_items(s);
+	for (u32 i = 0; i < slab_touched(s, SLAB_EPOLL_SET); i++) {
+		struct epoll_set *es = slab_at(s, SLAB_EPOLL_SET, i);
+
+		if (es)
+			holder_gone(s, es, UINT32_MAX - 1); /* one that nobody has goes */
+		if (es && es->slab.self && es->waiters)
+			wait_wake(s, es->waiters, EV_IN);
 	}
 }

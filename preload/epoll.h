@@ -31,6 +31,9 @@ bool epoll_ready(struct stack *s, ref set);
 /* Under the lock: the list of waiters of a set (struct waiter). NULL when the set is gone. */
 ref *epoll_waiters(struct stack *s, ref set);
 
+/* Under the lock, in a repair: hangs every item anew on its set and its target. */
+void epoll_repair(struct stack *s);
+
 /* Once, from the host's making: registers the slabs of epoll. */
 void epoll_init(struct stack *s);
 

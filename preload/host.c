@@ -46,20 +46,25 @@ struct stack *host_stack(void)
 
 /* --- the lock --- */
 
+static inline void host_lock(struct host *host)
+{
+	bool died = lock_take(&host->lock);
+
+	if (host->size != host_local.mapped)
+		region_extend(&host_local);
+	if (__builtin_expect(died, 0))
+		host_repair(region_stack(&host_local));
+}
+
 struct stack *host_enter(void)
 {
 	struct host *host = host_local.host;
 	struct stack *s = region_stack(&host_local);
 	u64 now = host_now();
-	bool died;
 
 	if (__builtin_expect(!*host_local.alive, 0))
 		host_forked();
-	died = lock_take(&host->lock);
-	if (host->size != host_local.mapped)
-		region_extend(&host_local);
-	if (__builtin_expect(died, 0))
-		host_repair(s);
+	host_lock(host);
 	stack_clock(s, now);
 	stack_tx_reclaim(s);
 	return s;
@@ -67,11 +72,8 @@ struct stack *host_enter(void)
 
 void host_map_rest(void)
 {
-	if (lock_take(&host_local.host->lock))
-		host_repair(region_stack(&host_local));
-	if (host_local.host->size != host_local.mapped)
-		region_extend(&host_local);
-	lock_drop(&host_local.host->lock);
+	host_enter();
+	host_leave();
 }
 
 /* Under the lock: the log's lines, as many as fit. */
@@ -95,8 +97,7 @@ static __attribute__((noinline, cold)) void host_log(struct stack *s)
 	u32 n;
 
 	do {
-		if (lock_take(&host_local.host->lock))
-			host_repair(s);
+		host_lock(host_local.host);
 		n = host_log_take(s, text);
 		lock_drop(&host_local.host->lock);
 		raw_write(host_local.log_fd, text, n);
@@ -143,23 +144,6 @@ void host_leave(void)
 	bell_deliver(host, &owed);
 	if (log)
 		host_log(s);
-}
-
-/*
- * The owner of the lock died inside: the engine makes anew what follows from its objects, and
- * resets what was cut in the middle (stack/repair.c). Whom the dead one wanted to wake is woken.
- */
-void host_repair(struct stack *s)
-{
-	struct host *host = host_local.host;
-
-	host->stats.owners_died++;
-	stack_repair_begin(s);
-	for (u32 i = 0; i < host->slots; i++)
-		stack_repair_plan(s, &slot_at(i)->plan);
-	stack_repair_end(s);
-	LOG(s, LOG_HOST, LOG_WARN, "a thread died inside the lock");
-	bell_sweep(host);
 }
 
 /* --- starting --- */

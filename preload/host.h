@@ -58,6 +58,7 @@ struct slot {
 	u32 interrupted;  /* a signal handler or a cancellation is due: the running wait gives up (wait.c clears it) */
 	u64 thread;       /* pthread_self(), meaningful in process `pid` only */
 	ref waiters;      /* its waiters (struct waiter), so that its death can free them */
+	ref made;         /* a socket that the running socket() has made and no descriptor names yet */
 	struct plan plan; /* what the running send or receive holds */
 };
 

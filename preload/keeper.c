@@ -235,6 +235,8 @@ int keeper_start(const struct config *config, bool in_place)
 
 /* --- what it watches --- */
 
+static void keeper_answer(struct watch *w, const struct join_request *request, int fd);
+
 static struct watch *keeper_watch(int fd, enum watch_kind kind, u32 member)
 {
 	for (u32 i = 0; i < WATCHES; i++) {
@@ -261,11 +263,40 @@ static void keeper_unwatch(struct watch *w)
 	w->kind = WATCH_NONE;
 }
 
-/* A member is gone: everything of it goes. */
+static bool keeper_watches(u32 member)
+{
+	for (u32 i = 0; i < WATCHES; i++) {
+		if (keeper.watch[i].kind != WATCH_NONE && keeper.watch[i].member == member)
+			return true;
+	}
+	return false;
+}
+
+/* What a member has still said before its end: above all, of children. */
+static void keeper_last_words(u32 member)
+{
+	struct join_request request;
+	int fds[JOIN_FDS];
+	u32 count;
+
+	for (u32 i = 0; i < WATCHES; i++) {
+		struct watch *w = &keeper.watch[i];
+
+		if (w->kind != WATCH_CONNECTION || w->member != member)
+			continue;
+		raw_fcntl(w->fd, F_SETFL, O_NONBLOCK);
+		while (join_recv(w->fd, &request, sizeof(request), fds, &count) ==
+			(ssize_t)sizeof(request))
+			keeper_answer(w, &request, count ? fds[0] : -1);
+	}
+}
+
+/* A member is gone: everything of it goes, as do children that it has not come to make. */
 static void keeper_member_gone(u32 member)
 {
 	struct stack *s;
 
+	keeper_last_words(member);
 	for (u32 i = 0; i < WATCHES; i++) {
 		struct watch *w = &keeper.watch[i];
 
@@ -273,6 +304,12 @@ static void keeper_member_gone(u32 member)
 			keeper_unwatch(w);
 	}
 	s = host_enter();
+	for (u32 i = 0; i < HOST_MEMBERS; i++) {
+		const struct member *m = &host_local.host->member[i];
+
+		if (m->state == MEMBER_BORN && m->parent == member && !keeper_watches(i))
+			member_drop(s, i);
+	}
 	member_drop(s, member);
 	host_local.host->stats.members_died++;
 	host_leave();

@@ -11,6 +11,7 @@
 
 #include "preload/epoll.h"
 #include "preload/wait.h"
+#include "stack/tcp.h"
 
 #define PAGE_BYTES     (HOLD_BITS / 8)
 #define PAGES_PER_SPAN (SLAB_SPAN_BYTES / PAGE_BYTES)
@@ -109,9 +110,12 @@ u32 member_new(struct stack *s, u32 state, u32 pid)
 		number++;
 	if (number == HOST_MEMBERS)
 		return number;
+	memset(host->member[number].page, 0, sizeof(host->member[number].page));
 	host->member[number].pid = pid;
+	host->member[number].parent = HOST_MEMBERS;
 	host->member[number].page[0] = hold_page_new(s);
-	host->member[number].state = state;
+	/* From here on it counts in a repair. */
+	__atomic_store_n(&host->member[number].state, state, __ATOMIC_RELEASE);
 	return number;
 }
 
@@ -153,6 +157,7 @@ u32 member_copy(struct stack *s, u32 parent)
 
 	if (number == HOST_MEMBERS)
 		return number;
+	host->member[number].parent = parent;
 	epoll_forked(s, parent, number);
 	for (u32 i = 0; i < HOLD_PAGES; i++) {
 		u32 from = host->member[parent].page[i];
@@ -193,4 +198,73 @@ u32 member_count(const struct host *host)
 	for (u32 i = 0; i < HOST_MEMBERS; i++)
 		count += host->member[i].state != MEMBER_FREE;
 	return count;
+}
+
+/* --- after a death inside the lock --- */
+
+/* Pages that a member refers to are its own; all others are free. */
+static void member_repair_pages(struct host *host)
+{
+	u64 used[ARRAY_LEN(host->hold_span) * PAGES_PER_SPAN / 64] = {0};
+
+	host->hold_pages = MIN(host->hold_pages, host->hold_spans * PAGES_PER_SPAN);
+	for (u32 i = 0; i < HOST_MEMBERS; i++) {
+		u16 *page = host->member[i].page;
+
+		for (u32 k = 0; k < HOLD_PAGES; k++) {
+			u32 n = page[k] - 1u;
+
+			if (host->member[i].state == MEMBER_FREE || n >= host->hold_pages)
+				page[k] = 0;
+			else
+				used[n / 64] |= 1ull << n % 64;
+		}
+	}
+	host->hold_free = 0;
+	for (u32 n = 0; n < host->hold_pages; n++) {
+		if (!(used[n / 64] >> n % 64 & 1))
+			hold_page_free(host, n + 1);
+	}
+}
+
+/* A connection that waits to be accepted is its listener's. */
+static bool member_unaccepted(struct stack *s, const struct sock *sk)
+{
+	const struct tcp *t = slab_get(s, SLAB_TCP, sk->tcp);
+
+	return t && t->listener;
+}
+
+void member_repair(struct stack *s)
+{
+	struct host *host = host_local.host;
+	struct slot *slot;
+
+	member_repair_pages(host);
+	for (u32 i = 0; i < slab_touched(s, SLAB_SOCK); i++) {
+		struct sock *sk = slab_at(s, SLAB_SOCK, i);
+
+		if (sk)
+			sk->holders = 0;
+	}
+	for (u32 i = 0; i < HOST_MEMBERS; i++) {
+		for (u32 k = 0; k < HOLD_PAGES; k++)
+			hold_walk(s, i, k, hold_more);
+	}
+	for (u32 i = 0; (slot = slot_at(i)); i++) {
+		if (sock_get(s, slot->made))
+			hold_more(s, sock_get(s, slot->made));
+	}
+	for (u32 i = 0; i < slab_touched(s, SLAB_SOCK); i++) {
+		struct sock *sk = slab_at(s, SLAB_SOCK, i);
+
+		if (sk && !sk->holders && !(sk->flags & SOCK_ORPHAN) && !member_unaccepted(s, sk))
+			sock_close(s, sk->conn.slab.self);
+	}
+	for (u32 i = 0; (slot = slot_at(i)); i++) {
+		struct sock *sk = sock_get(s, slot->made);
+
+		if (sk)
+			sk->holders--;
+	}
 }

@@ -43,8 +43,9 @@ enum member_state { MEMBER_FREE, MEMBER_BORN, MEMBER_LIVE };
 /* A process that uses the host. Its sockets are a bitmap by slab index, in pages of HOLD_BITS; page
  * numbers + 1. */
 struct member {
-	u32 state; /* enum member_state; BORN while a fork is on its way */
-	u32 pid;   /* as the member itself sees it */
+	u32 state;  /* enum member_state; BORN while a fork is on its way */
+	u32 pid;    /* as the member itself sees it */
+	u32 parent; /* BORN: the member that forks */
 	u16 page[HOLD_PAGES];
 };
 
@@ -193,6 +194,9 @@ struct serve_loop {
 };
 void serve_run(const struct serve_loop *loop);
 
+/* Under the lock, in a repair: the buffers that the driver reads into. */
+void serve_repair(struct stack *s);
+
 /* Under the lock: the role and the buffers of a slot that is gone. */
 void serve_slot_dropped(struct stack *s, u32 slot_index);
 
@@ -210,7 +214,9 @@ void host_complain(const char *text);
 /* A forked child finds itself. */
 void host_forked(void);
 
-/* Under the lock: frees the shared state that the death of a lock's owner left behind. */
+/* --- repair.c --- */
+
+/* Under the lock: puts right what the death of the lock's owner left behind. */
 void host_repair(struct stack *s);
 
 /* --- member.c --- */
@@ -223,6 +229,9 @@ u32 member_copy(struct stack *s, u32 parent);
 
 /* Under the lock: a process is gone: its slots are freed, what it alone held is closed. */
 void member_drop(struct stack *s, u32 member);
+
+/* Under the lock, in a repair: who holds what, counted again; what nobody holds is closed. */
+void member_repair(struct stack *s);
 u32 member_count(const struct host *host);
 
 /* --- join.c --- */

@@ -116,6 +116,18 @@ void serve_slot_dropped(struct stack *s, u32 index)
 		role_leave(host, role);
 }
 
+void serve_repair(struct stack *s)
+{
+	for (u32 i = 0; i < RX_SETS; i++) {
+		struct rx_set *set = &host_local.host->rx[i];
+
+		for (u32 k = 0; k < RX_BATCH; k++) {
+			if (!stack_repair_hold(s, set->buffer[k]))
+				set->buffer[k] = 0;
+		}
+	}
+}
+
 static void serve_capture(const struct iovec *iov, int count, const struct offload *offload)
 {
 	struct timespec now;
@@ -225,7 +237,7 @@ bool serve_batch(struct host *host, u32 role)
 	struct rx_set *set = role_set(host, role);
 	u32 count;
 
-	if (!set->buffer[0])
+	if (!pkt_get(region_stack(&host_local), set->buffer[0]))
 		serve_input(set, 0, role);
 	count = serve_read(host, set);
 	if (count || role_load(host) != role)

@@ -62,6 +62,9 @@ void slot_drop(struct stack *s, struct slot *slot)
 
 	if (slot->plan.kind != PLAN_NONE)
 		sock_plan_drop(s, &slot->plan);
+	if (slot->made)
+		sock_close(s, slot->made);
+	slot->made = 0;
 	wait_slot_dropped(s, slot);
 	serve_slot_dropped(s, index);
 	__atomic_fetch_and(
@@ -144,6 +147,7 @@ static __attribute__((noinline, cold)) struct slot *slot_claim(void)
 		slot = slot_find_free();
 	if (slot) {
 		slot->interrupted = 0;
+		slot->made = 0;
 		slot->member = host_local.member;
 		slot->pid = host_local.pid;
 		slot->thread = (u64)pthread_self();

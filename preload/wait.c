@@ -52,30 +52,39 @@ static ref *waiter_list(struct stack *s, ref object)
 	return sk ? &sk->waiters : NULL;
 }
 
+/* Into the lists of its object and of its slot. */
+static void waiter_link(struct stack *s, struct waiter *w, struct slot *slot)
+{
+	ref *head = waiter_list(s, w->object), self = w->slab.self;
+	struct waiter *first = head ? waiter_get(s, *head) : NULL;
+
+	w->prev = 0;
+	w->next = first ? *head : 0;
+	if (first)
+		first->prev = self;
+	if (head)
+		*head = self;
+	w->slot_next = slot->waiters;
+	slot->waiters = self;
+}
+
 /* Hangs a waiter of the slot on an object; false when there is no room. */
 static bool waiter_add(struct stack *s, struct slot *slot, ref object, u32 events)
 {
-	ref *head = waiter_list(s, object), r;
-	struct waiter *w, *first;
+	struct waiter *w;
+	ref r;
 
-	if (!head)
+	if (!waiter_list(s, object))
 		return true; /* gone already: the caller's next look finds it */
 	r = slab_alloc(s, SLAB_WAITER);
 	if (!r)
 		return false;
 	w = waiter_get(s, r);
-	w->object = object;
 	w->events = events | EV_ERR | EV_HUP;
 	w->slot = slot_index(slot);
-	w->closed = 0;
-	w->prev = 0;
-	w->next = *head;
-	first = waiter_get(s, *head);
-	if (first)
-		first->prev = r;
-	*head = r;
-	w->slot_next = slot->waiters;
-	slot->waiters = r;
+	/* With an object it counts in a repair. */
+	__atomic_store_n(&w->object, object, __ATOMIC_RELEASE);
+	waiter_link(s, w, slot);
 	return true;
 }
 
@@ -122,6 +131,35 @@ void wait_slot_dropped(struct stack *s, struct slot *slot)
 		waiter_remove(s, r, slot->pid);
 	}
 	slot->waiters = 0;
+}
+
+void wait_repair(struct stack *s)
+{
+	struct slot *slot;
+
+	for (u32 i = 0; (slot = slot_at(i)); i++)
+		slot->waiters = 0;
+	for (u32 i = 0; i < slab_touched(s, SLAB_SOCK); i++) {
+		struct sock *sk = slab_at(s, SLAB_SOCK, i);
+
+		if (sk)
+			sk->waiters = 0;
+	}
+	for (u32 i = 0; i < slab_touched(s, SLAB_EPOLL_SET); i++) {
+		struct slab_head *set = slab_at(s, SLAB_EPOLL_SET, i);
+
+		if (set)
+			*epoll_waiters(s, set->self) = 0;
+	}
+	for (u32 i = 0; i < slab_touched(s, SLAB_WAITER); i++) {
+		struct waiter *w = slab_at(s, SLAB_WAITER, i);
+
+		slot = w ? slot_at(w->slot) : NULL;
+		if (w && w->object && slot && slot->tid)
+			waiter_link(s, w, slot);
+		else if (w)
+			slab_free(s, w->slab.self);
+	}
 }
 
 bool wait_sock_closed(struct stack *s, ref sock)

@@ -45,6 +45,9 @@ void wait_dispatch(struct stack *s);
  */
 bool wait_sock_closed(struct stack *s, ref sock);
 
+/* Under the lock, in a repair: hangs every waiter anew on its object and its slot. */
+void wait_repair(struct stack *s);
+
 /* Under the lock: frees what a dead or ended thread's slot left behind in the lists of waiters. */
 void wait_slot_dropped(struct stack *s, struct slot *slot);
 

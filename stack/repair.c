@@ -65,7 +65,7 @@ static u32 repair_chain(struct stack *s, ref *head, ref *tail)
 }
 
 /* Counts one more holder; false when there is no such packet: it was about to be forgotten. */
-static bool repair_hold(struct stack *s, ref r)
+bool stack_repair_hold(struct stack *s, ref r)
 {
 	struct pkt *p = pkt_get(s, r);
 
@@ -81,9 +81,9 @@ static u32 repair_ooo(struct stack *s, struct tcp *t)
 	struct tcp_ranges *r = tcp_ooo(s, t);
 	u32 charged = 0;
 
-	if (!repair_hold(s, t->ooo))
+	if (!stack_repair_hold(s, t->ooo))
 		t->ooo = 0;
-	if (!repair_hold(s, t->scoreboard))
+	if (!stack_repair_hold(s, t->scoreboard))
 		t->scoreboard = 0;
 	for (u32 i = 0; r && i < MIN(r->count, r->max); i++)
 		charged += repair_chain(s, &r->range[i].first, &r->range[i].last);
@@ -106,9 +106,9 @@ static void repair_sock(struct stack *s, struct sock *sk)
 		sk->tx_charged = sent;
 	}
 	sk->rx_charged = received + repair_queue(s, &sk->errq);
-	if (!repair_hold(s, sk->cork))
+	if (!stack_repair_hold(s, sk->cork))
 		sk->cork = 0;
-	if (!repair_hold(s, sk->filter))
+	if (!stack_repair_hold(s, sk->filter))
 		sk->filter = 0;
 	sk->flags &= ~(HELD_RECV | HELD_SEND);
 }
@@ -141,7 +141,7 @@ static void repair_pieces(struct stack *s, struct frame *f)
 	u32 kept = 0;
 
 	for (u32 i = 0; i < MIN(f->pieces, FRAME_PIECES); i++) {
-		if (repair_hold(s, f->piece[i].pkt))
+		if (stack_repair_hold(s, f->piece[i].pkt))
 			f->piece[kept++] = f->piece[i];
 	}
 	f->pieces = (u8)kept;
@@ -232,7 +232,7 @@ void stack_repair_plan(struct stack *s, struct plan *plan)
 	if (sk && sk->tcp && plan->kind == PLAN_SEND)
 		repair_send_plan(s, sk, plan);
 	for (u32 i = 0; i < plan->count; i++)
-		repair_hold(s, plan->span[i].pkt);
+		stack_repair_hold(s, plan->span[i].pkt);
 	if (sk)
 		sk->flags |= plan->kind == PLAN_RECV ? HELD_RECV : HELD_SEND;
 }

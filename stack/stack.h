@@ -197,11 +197,13 @@ bool stack_tx_queue(
 
 /*
  * After the death of a process within an entry (repair.c): begin, then every plan that a thread
- * holds (those of the dead included; they are dropped by sock_plan_drop afterwards, as ever), then
- * end. Connections that cannot be mended are reset.
+ * holds (those of the dead included; they are dropped by sock_plan_drop afterwards, as ever) and
+ * every packet to receive into, then end. Connections that cannot be mended are reset.
  */
 void stack_repair_begin(struct stack *s);
 void stack_repair_plan(struct stack *s, struct plan *plan);
+bool stack_repair_hold(
+	struct stack *s, ref pkt); /* what the caller has of stack_rx_alloc; false: it is gone */
 void stack_repair_end(struct stack *s);
 
 /* sock.c: takes the next changed socket off the list and its events; 0 when there is none. The
