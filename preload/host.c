@@ -236,6 +236,7 @@ void host_forked(void)
 	}
 	fork_member = 0;
 	lock_forked();
+	lock_tid(); /* looks up this thread's robust list: a sandbox may forbid it later */
 	fdtable_forked();
 	host_local.epoch++;
 	host_local.pid = (u32)raw_getpid();

@@ -108,6 +108,8 @@ struct host_local {
 	int log_fd;		   /* -1: lines stay in the region */
 	int bell[HOST_BELLS];	   /* -1: not received */
 	int lowest_fd, highest_fd; /* of all these */
+	u64 short_until_ns; /* the limit forbids to poll device and bell beside what the program polls
+			     */
 	struct tapio dev;
 	struct capture capture;
 };

@@ -177,9 +177,9 @@ static ssize_t serve_read_frame(struct pkt *p)
 static void serve_discard(void)
 {
 	struct offload offload;
-	u8 head[64];
+	u8 head[TAPIO_HEAD + 64];
 
-	tapio_read(&host_local.dev, head, sizeof(head), &offload);
+	tapio_read(&host_local.dev, head + TAPIO_HEAD, 64, &offload);
 }
 
 /* Reads up to a batch into the buffers; how many. The caller holds the role and reads. */

@@ -14,6 +14,7 @@
 #include "preload/guard.h"
 
 #define FDS_ON_STACK 62
+#define SHORT_NS     NS_PER_S /* how long the limit of descriptors is taken for too low to drive */
 #define BELL_LESS_NS                                                                               \
 	(10 * NS_PER_MS) /* how often a sleeper in the kernel looks when all bells are taken */
 
@@ -55,6 +56,22 @@ static void sleep_show(struct host *host, const struct sleep *w, bool asleep)
 static bool sleep_role_vacant(const struct host *host)
 {
 	return !(role_load(host) & ROLE_HOLDER) && !__atomic_load_n(&host->down, __ATOMIC_RELAXED);
+}
+
+/*
+ * poll takes no more descriptors than RLIMIT_NOFILE says, which may be one (sshd's sandbox). A
+ * process so short of them never drives; the keeper does.
+ */
+static bool sleep_short(void)
+{
+	u64 until = __atomic_load_n(&host_local.short_until_ns, __ATOMIC_RELAXED);
+
+	return until && host_now() < until;
+}
+
+static void sleep_set_short(void)
+{
+	__atomic_store_n(&host_local.short_until_ns, host_now() + SHORT_NS, __ATOMIC_RELAXED);
 }
 
 static void sleep_bell(struct sleep *w, struct host *host)
@@ -164,6 +181,12 @@ static int sleep_driving(struct sleep *w, struct host *host)
 	ret = serve_poll(w->all, w->nfds + 2, until, w->mask);
 	__atomic_store_n(&host->driver_until_ns, 0, __ATOMIC_SEQ_CST);
 	sleep_say(w, AWAKE);
+	if (ret == -EINVAL) {
+		sleep_set_short();
+		role_leave(host, w->role);
+		w->role = 0;
+		return 0;
+	}
 	if (ret < 0)
 		return ret;
 	sleep_serve(w, host);
@@ -179,9 +202,14 @@ static int sleep_on_bell(struct sleep *w, struct host *host)
 	sleep_say(w, ON_BELL);
 	if (!w->slot->bell)
 		until = MIN(until, host_now() + BELL_LESS_NS);
-	if (sleep_woken(w) || (w->slot->bell && sleep_role_vacant(host)))
+	if (sleep_woken(w) || (w->slot->bell && !sleep_short() && sleep_role_vacant(host)))
 		until = 0;
 	ret = serve_poll(w->all + 1, w->nfds + 1, until, w->mask);
+	if (ret == -EINVAL && w->nfds) { /* no room for a bell beside what the program polls */
+		sleep_set_short();
+		until = MIN(until, host_now() + BELL_LESS_NS);
+		ret = serve_poll(w->all + 2, w->nfds, until, w->mask);
+	}
 	sleep_say(w, AWAKE);
 	return ret < 0 ? ret : sleep_look(w);
 }
@@ -195,7 +223,7 @@ static int sleep_on_futex(struct sleep *w, struct host *host)
 	int ret = 0;
 
 	sleep_say(w, ON_FUTEX);
-	if (!sleep_woken(w) && !(w->slot->bell && sleep_role_vacant(host)))
+	if (!sleep_woken(w) && !(w->slot->bell && !sleep_short() && sleep_role_vacant(host)))
 		ret = raw_futex(&w->slot->woken, FUTEX_WAIT_BITSET, w->seen,
 			w->deadline_ns == NEVER ? NULL : &until, NULL, FUTEX_BITSET_MATCH_ANY);
 	sleep_say(w, AWAKE);
@@ -208,6 +236,11 @@ static int sleep_once(struct sleep *w, struct host *host)
 	bool kernel = w->nfds || w->mask;
 	int ret;
 
+	if (!w->role && sleep_short()) {
+		if (kernel)
+			sleep_bell(w, host);
+		return kernel ? sleep_on_bell(w, host) : sleep_on_futex(w, host);
+	}
 	if (!w->role && (kernel || sleep_role_vacant(host)))
 		sleep_bell(w, host);
 	if (!w->role && w->slot->bell && !role_take(host, w->slot, 0, &w->role))
@@ -216,7 +249,8 @@ static int sleep_once(struct sleep *w, struct host *host)
 		return sleep_driving(w, host);
 	sleep_show(host, w, true);
 	if (sleep_role_vacant(host))
-		sleep_bell(w, host); /* without one there is no driving, and no use in looking again */
+		sleep_bell(
+			w, host); /* without one there is no driving, and no use in looking again */
 	ret = kernel ? sleep_on_bell(w, host) : sleep_on_futex(w, host);
 	sleep_show(host, w, false);
 	return ret;

@@ -42,9 +42,10 @@ void tapio_close(struct tapio *dev);
 
 /*
  * Reads one frame. Returns its length, -EAGAIN when there is none, -ENETDOWN when the device is
- * gone for good, or another negative errno. A frame longer than size is dropped and gives
- * -EMSGSIZE.
+ * gone for good, or another negative errno. A frame of size bytes or more is dropped and gives
+ * -EMSGSIZE. The TAPIO_HEAD bytes in front of buf are overwritten.
  */
+#define TAPIO_HEAD 10 /* a virtio-net header */
 ssize_t tapio_read(struct tapio *dev, void *buf, size_t size, struct offload *offload);
 
 /*

@@ -36,7 +36,8 @@ struct link {
 	struct link_end end[2];
 	struct delay_line line;
 	bool clear;
-	u8 buf[TAPIO_FRAME_MAX];
+	u8 head[TAPIO_HEAD];
+	u8 buf[TAPIO_FRAME_MAX + 1];
 };
 
 static volatile sig_atomic_t link_ended, link_asked;

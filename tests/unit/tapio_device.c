@@ -26,7 +26,11 @@
 
 static struct tapio dev;
 static char why[256];
-static u8 buf[TAPIO_FRAME_MAX];
+static struct {
+	u8 head[TAPIO_HEAD];
+	u8 frame[TAPIO_FRAME_MAX + 1];
+} in_buf;
+#define buf in_buf.frame
 static struct offload off;
 
 static void open_or_fail(const char *spec)
@@ -100,8 +104,8 @@ START_TEST(tapio_long_frame_is_refused)
 	open_or_fail("loop:");
 	ck_assert_int_eq(write_frame(buf, 101, &none), 0);
 	ck_assert_int_eq(write_frame(buf, 100, &none), 0);
-	ck_assert_int_eq(tapio_read(&dev, buf, 100, &off), -EMSGSIZE);
-	ck_assert_int_eq(tapio_read(&dev, buf, 100, &off), 100);
+	ck_assert_int_eq(tapio_read(&dev, buf, 101, &off), -EMSGSIZE);
+	ck_assert_int_eq(tapio_read(&dev, buf, 101, &off), 100);
 	tapio_close(&dev);
 }
 END_TEST
