@@ -75,6 +75,15 @@ static int open_peer(char what)
 	return fd;
 }
 
+static int open_peer_quiet(void)
+{
+	int fd = socket(AF_INET, SOCK_DGRAM, 0);
+
+	if (fd < 0 || sendto(fd, "?", 1, 0, (struct sockaddr *)&peer, sizeof(peer)) != 1)
+		die("socket");
+	return fd;
+}
+
 static void echo(int fd, size_t size)
 {
 	static char out[65536], in[65536];
@@ -426,6 +435,45 @@ static void other_user(void)
 	echo_new();
 }
 
+/* A program that another user begins by exec has no part in the host. */
+static void foreign_exec(void)
+{
+	extern char **environ;
+	int fd = open_peer_quiet();
+
+	fcntl(fd, F_SETFD, 0);
+	if (setgroups(0, NULL) || setresgid(NOBODY, NOBODY, NOBODY) ||
+		setresuid(NOBODY, NOBODY, NOBODY))
+		die("setresuid");
+	execle("/proc/self/exe", "environment", "after-exec", "10.0.0.1", "7777", NULL, environ);
+	die("exec");
+}
+
+static void after_exec(void)
+{
+	char line[512];
+	FILE *maps = fopen("/proc/self/maps", "r");
+
+	if (!maps)
+		die("maps");
+	while (fgets(line, sizeof(line), maps)) {
+		if (strstr(line, "memfd:ustack"))
+			die("the region is mapped");
+	}
+	fclose(maps);
+	for (int fd = 4; fd < 65536; fd++) {
+		char link[64], target[128] = "";
+
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		if (readlink(link, target, sizeof(target) - 1) > 0 &&
+			(strstr(target, "ustack") || strstr(target, "/net/tun") ||
+				strstr(target, "event")))
+			die("%s is %s", link, target);
+	}
+	if (socket(AF_INET, SOCK_STREAM, 0) >= 0)
+		die("a socket of the other user's host");
+}
+
 /* --- memory --- */
 
 static void locked_memory(void)
@@ -464,6 +512,8 @@ static const struct {
 	{"chroot-after", chroot_after},
 	{"chroot-before", chroot_before},
 	{"other-user", other_user},
+	{"foreign-exec", foreign_exec},
+	{"after-exec", after_exec},
 	{"locked-memory", locked_memory},
 	{"locked-before", locked_before},
 	{"echo", any_place},
