@@ -251,10 +251,13 @@ int main(int argc, char **argv)
 	} else if (!strcmp(what, "fork") && argc == 3) {
 		sockets(atoi(argv[2]));
 		child_us(child_end);
+	} else if (!strcmp(what, "hold")) {
+		sockets(1);
+		for (;;)
+			pause();
 	} else if (!strcmp(what, "exec")) {
 		child_us(child_exec);
 	} else if (!strcmp(what, "attach")) {
-		sockets(1);
 		child_us(child_attach);
 	} else if (!strcmp(what, "owner") && argc == 6) {
 		a = address_of(argv[3], argv[4]);
