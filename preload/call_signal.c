@@ -66,6 +66,30 @@ EXPORT sighandler_t __sysv_signal(int sig, sighandler_t handler)
 	return set_handler(sig, handler, (int)SA_RESETHAND | SA_NODEFER, false);
 }
 
+/* System V's. */
+
+EXPORT sighandler_t sigset(int sig, sighandler_t handler)
+{
+	struct sigaction before;
+	sigset_t set, mask;
+
+	sigemptyset(&set);
+	if (handler == SIG_ERR || sigaddset(&set, sig) || guard_sigaction(sig, NULL, &before)) {
+		errno = EINVAL;
+		return SIG_ERR;
+	}
+	if (handler != SIG_HOLD && set_handler(sig, handler, 0, false) == SIG_ERR)
+		return SIG_ERR;
+	sigemptyset(&mask);
+	raw_sigprocmask(handler == SIG_HOLD ? SIG_BLOCK : SIG_UNBLOCK, &set, &mask);
+	return sigismember(&mask, sig) ? SIG_HOLD : before.sa_handler;
+}
+
+EXPORT int sigignore(int sig)
+{
+	return set_handler(sig, SIG_IGN, 0, false) == SIG_ERR ? -1 : 0;
+}
+
 EXPORT int siginterrupt(int sig, int interrupt)
 {
 	struct sigaction act;

@@ -8,6 +8,11 @@
  * may call socket functions, or siglongjmp out of a wait, without ever meeting the lock, a waiter
  * or the driver's role half given up.
  *
+ * The trampoline itself runs with everything blocked, so that the signals that are pending at the
+ * same time come one by one, and opens the mask as far as the action says before it calls a
+ * handler. The last place for a record closes the mask of the interrupted code until the records
+ * have run: further signals stay with the kernel.
+ *
  * Never put off: faults (SEGV, BUS, FPE, ILL, TRAP, SYS raised by the processor), SIGPROF, and
  * glibc's own 32 and 33, which are not touched at all. A fault inside guard_copy is the program's
  * bad pointer: copy_fault sends it to the recovery point.
@@ -39,6 +44,9 @@ struct record {
 struct guard {
 	volatile int depth;
 	volatile int count;
+	volatile int closed; /* all is blocked as the records are full; before: the mask until then
+			      */
+	sigset_t before;
 	struct record record[RECORDS];
 };
 
@@ -47,8 +55,6 @@ static __thread struct guard guard;
 /* What the program has asked for, by signal. */
 static struct sigaction wanted[SIGNALS];
 static int installed;
-
-typedef void (*handler_fn)(int, siginfo_t *, void *);
 
 static bool has_handler(const struct sigaction *a)
 {
@@ -77,36 +83,56 @@ bool guard_restart(void)
 	return true;
 }
 
-/* Calls a handler under the mask that its action asks for. */
-static void run_masked(struct record *r)
+/* What the trampoline blocks: all but what the processor raises. */
+static void all_but_faults(sigset_t *all)
 {
-	sigset_t block = r->action.sa_mask, old;
-	handler_fn fn = (handler_fn)(void (*)(void))r->action.sa_sigaction;
+	static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS};
 
-	if (!(r->action.sa_flags & SA_NODEFER))
-		sigaddset(&block, r->sig);
-	raw_sigprocmask(SIG_BLOCK, &block, &old);
-	fn(r->sig, &r->info, &r->context);
-	raw_sigprocmask(SIG_SETMASK, &old, NULL);
+	sigfillset(all);
+	for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+		sigdelset(all, faults[i]);
+}
+
+static void block_all(sigset_t *before)
+{
+	sigset_t all;
+
+	all_but_faults(&all);
+	sigemptyset(before);
+	raw_sigprocmask(SIG_SETMASK, &all, before);
+}
+
+/* Opens the mask for a handler as its action asks for. */
+static void open_mask(int sig, const struct sigaction *a, const sigset_t *before)
+{
+	sigset_t mask;
+
+	sigorset(&mask, before, &a->sa_mask);
+	if (!(a->sa_flags & SA_NODEFER))
+		sigaddset(&mask, sig);
+	raw_sigprocmask(SIG_SETMASK, &mask, NULL);
 }
 
 static void run_recorded(void)
 {
 	int saved = errno;
+	sigset_t before, ignored;
 
+	block_all(&before);
+	if (guard.closed)
+		before = guard.before;
+	guard.closed = 0;
 	while (guard.count) {
-		struct record r;
-		sigset_t all, old;
+		struct record r = guard.record[0];
 
-		sigfillset(&all);
-		raw_sigprocmask(SIG_SETMASK, &all, &old);
-		r = guard.record[0];
 		guard.count--;
 		memmove(&guard.record[0], &guard.record[1],
 			(size_t)guard.count * sizeof(guard.record[0]));
-		raw_sigprocmask(SIG_SETMASK, &old, NULL);
-		run_masked(&r);
+		open_mask(r.sig, &r.action, &before);
+		r.action.sa_sigaction(r.sig, &r.info, &r.context);
+		block_all(&ignored);
 	}
+	raw_sigprocmask(SIG_SETMASK, &before, NULL);
 	errno = saved;
 }
 
@@ -137,24 +163,17 @@ static bool is_fault(int sig, const siginfo_t *info)
 	}
 }
 
-/* True when the handler's run has been put off. All signals of the action's mask are blocked here.
- */
-static bool record(int sig, const siginfo_t *info, const void *context, const struct sigaction *a)
+/* Puts off the handler's run. */
+static void record(int sig, const siginfo_t *info, ucontext_t *context, const struct sigaction *a)
 {
 	struct slot *slot;
 	struct record *r;
-	sigset_t all, old;
+	sigset_t all;
 	int i;
 
-	sigfillset(&all);
-	raw_sigprocmask(SIG_SETMASK, &all, &old);
 	for (i = 0; i < guard.count; i++) {
 		if (guard.record[i].sig == sig && sig < SIGRTMIN)
 			break;
-	}
-	if (i == RECORDS) {
-		raw_sigprocmask(SIG_SETMASK, &old, NULL);
-		return false;
 	}
 	if (i == guard.count) {
 		r = &guard.record[i];
@@ -165,11 +184,16 @@ static bool record(int sig, const siginfo_t *info, const void *context, const st
 		memcpy(&r->context, context, sizeof(r->context));
 		guard.count++;
 	}
+	if (guard.count == RECORDS && !guard.closed) {
+		guard.closed = 1;
+		sigemptyset(&guard.before);
+		memcpy(&guard.before, &context->uc_sigmask, RAW_NSIG_BYTES);
+		all_but_faults(&all);
+		memcpy(&context->uc_sigmask, &all, RAW_NSIG_BYTES);
+	}
 	slot = slot_mine();
 	if (slot)
 		host_interrupt(slot);
-	raw_sigprocmask(SIG_SETMASK, &old, NULL);
-	return true;
 }
 
 /* The kernel's default for a signal that the program does not handle but that has a trampoline
@@ -189,6 +213,7 @@ static void trampoline(int sig, siginfo_t *info, void *context)
 {
 	struct sigaction a = wanted[sig];
 	struct sigaction dfl;
+	sigset_t before;
 
 	if ((sig == SIGSEGV || sig == SIGBUS) && info->si_code > 0 && copy_fault(context))
 		return;
@@ -205,8 +230,13 @@ static void trampoline(int sig, siginfo_t *info, void *context)
 			libc.sigaction(sig, &dfl, NULL);
 		}
 	}
-	if (guard.depth && !is_fault(sig, info) && record(sig, info, context, &a))
+	if (guard.depth && !is_fault(sig, info)) {
+		record(sig, info, context, &a);
 		return;
+	}
+	sigemptyset(&before);
+	memcpy(&before, &((ucontext_t *)context)->uc_sigmask, RAW_NSIG_BYTES);
+	open_mask(sig, &a, &before);
 	a.sa_sigaction(sig, info, context);
 }
 
@@ -216,6 +246,7 @@ static int set_trampoline(int sig, const struct sigaction *want)
 	struct sigaction a = *want;
 
 	a.sa_sigaction = trampoline;
+	all_but_faults(&a.sa_mask);
 	a.sa_flags = (a.sa_flags | SA_SIGINFO) & ~(int)SA_RESETHAND;
 	if (!has_handler(want))
 		a.sa_flags |= SA_ONSTACK;
