@@ -18,6 +18,7 @@
 #define LOG_BYTES 4096
 #define STARTING  1u /* values of host_state */
 #define STARTED	  2u
+#define SETTLE_NS (50 * NS_PER_MS)
 #define RETRY_NS  NS_PER_S /* after a failure to start, how long the next calls fail at once */
 
 struct host_local host_local = {
@@ -249,11 +250,30 @@ void host_forked(void)
 	__atomic_store_n(&host_page->alive, 1, __ATOMIC_RELEASE);
 }
 
+/* What follows a join: from here on this process is a member. */
+static int host_joined(struct host_page *page, struct host_local *local)
+{
+	const struct config_loaded *loaded = config_get();
+	struct host *host = local->host;
+
+	local->alive = &page->alive;
+	local->pid = (u32)raw_getpid();
+	if (local->log_fd < 0 && loaded->error == 0 && config_logs(&loaded->config))
+		local->log_fd = raw_fcntl(2, F_DUPFD_CLOEXEC, local->control_fd);
+	host_bound_fds(local);
+	page->alive = 1;
+	slot_thread_init();
+	pthread_atfork(host_fork_prepare, host_fork_parent, host_fork_child);
+	local->host = NULL;
+	host_local = *local; /* nobody looks at the rest before `host` is set */
+	__atomic_store_n(&host_local.host, host, __ATOMIC_RELEASE);
+	return 0;
+}
+
 static int host_try(struct host_page *page)
 {
 	const struct config_loaded *loaded = config_get();
 	struct host_local local = host_local;
-	struct host *host;
 	char why[CONFIG_WHY_MAX + 32] = "ustack: ";
 	size_t at = strlen(why);
 	int ret = loaded->error;
@@ -262,21 +282,8 @@ static int host_try(struct host_page *page)
 		snprintf(why + at, sizeof(why) - at, "%s", loaded->why);
 	else
 		ret = join_host(&local, &loaded->config, why + at, sizeof(why) - at);
-	if (ret == 0) {
-		local.alive = &page->alive;
-		local.pid = (u32)raw_getpid();
-		if (local.log_fd < 0 && config_logs(&loaded->config))
-			local.log_fd = raw_fcntl(2, F_DUPFD_CLOEXEC, local.control_fd);
-		host_bound_fds(&local);
-		page->alive = 1;
-		slot_thread_init();
-		pthread_atfork(host_fork_prepare, host_fork_parent, host_fork_child);
-		host = local.host;
-		local.host = NULL;
-		host_local = local; /* nobody looks at the rest before `host` is set */
-		__atomic_store_n(&host_local.host, host, __ATOMIC_RELEASE);
-		return 0;
-	}
+	if (ret == 0)
+		return host_joined(page, &local);
 	page->failed_ns = host_now();
 	if (loaded->config.fallback != CONFIG_FALLBACK_KERNEL &&
 		!__atomic_exchange_n(&host_complained, 1, __ATOMIC_RELAXED))
@@ -284,28 +291,85 @@ static int host_try(struct host_page *page)
 	return -ENETDOWN;
 }
 
+/* Of several threads one starts, the others wait for it: true for that one. */
+static bool host_begin(struct host_page *page)
+{
+	u32 state = 0;
+
+	while (!__atomic_compare_exchange_n(
+		&page->state, &state, STARTING, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
+		if (state == STARTED)
+			return false;
+		raw_futex(&page->state, FUTEX_WAIT, STARTING, NULL, NULL, 0);
+		state = 0;
+	}
+	return true;
+}
+
+static int host_begun(struct host_page *page, int ret)
+{
+	__atomic_store_n(&page->state, ret == 0 ? STARTED : 0, __ATOMIC_RELEASE);
+	raw_futex(&page->state, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
+	return ret;
+}
+
 int host_start(void)
 {
 	struct host_page *page = host_page_get();
-	u32 state = 0;
-	int ret;
 
 	if (!page)
 		return -ENETDOWN;
 	if (host_up())
 		return host_local.host->down ? -ENETDOWN : 0;
-	while (!__atomic_compare_exchange_n(
-		&page->state, &state, STARTING, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE)) {
-		if (state == STARTED)
-			return 0;
-		raw_futex(&page->state, FUTEX_WAIT, STARTING, NULL, NULL, 0);
-		state = 0;
+	if (!host_begin(page))
+		return 0;
+	if (page->failed_ns && host_now() - page->failed_ns < RETRY_NS)
+		return host_begun(page, -ENETDOWN);
+	return host_begun(page, host_try(page));
+}
+
+int host_start_at(const struct sockaddr_un *name, socklen_t len)
+{
+	struct host_page *page = host_page_get();
+	struct host_local local;
+	int ret;
+
+	if (!page)
+		return -ENOMEM;
+	if (host_up() || !host_begin(page))
+		return 0;
+	local = host_local;
+	ret = join_at(&local, name, len);
+	return host_begun(page, ret < 0 ? ret : host_joined(page, &local));
+}
+
+/* --- the keeper's knowledge --- */
+
+/*
+ * What the kernel tells the keeper (a hang-up, the end of a process) is there before close() or
+ * wait() return: so when the keeper has gone through what it was told, it knows.
+ */
+void host_settle(void)
+{
+	struct host *host = host_local.host;
+	u32 asked = __atomic_add_fetch(&host->settle_asked, 1, __ATOMIC_SEQ_CST), done;
+	u64 end = host_now() + SETTLE_NS, now;
+
+	bell_ring_keeper(host);
+	while ((now = host_now()) < end) {
+		struct timespec left = {0, (long)(end - now)};
+
+		done = __atomic_load_n(&host->settle_done, __ATOMIC_SEQ_CST);
+		if ((s32)(done - asked) >= 0)
+			break;
+		raw_futex(&host->settle_done, FUTEX_WAIT, done, &left, NULL, 0);
 	}
-	ret = page->failed_ns && host_now() - page->failed_ns < RETRY_NS ? -ENETDOWN
-									 : host_try(page);
-	__atomic_store_n(&page->state, ret == 0 ? STARTED : 0, __ATOMIC_RELEASE);
-	raw_futex(&page->state, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
-	return ret;
+}
+
+void host_settled(u32 asked)
+{
+	__atomic_store_n(&host_local.host->settle_done, asked, __ATOMIC_SEQ_CST);
+	raw_futex(&host_local.host->settle_done, FUTEX_WAKE, INT32_MAX, NULL, NULL, 0);
 }
 
 int host_next_fd(int from)

@@ -94,6 +94,12 @@ bool host_poll_device(void);
 /* Monotonic time in ns. */
 u64 host_now(void);
 
+/*
+ * Waits until the keeper has taken note of every process and descriptor that has ended before this call; 50 ms at most. For a
+ * refusal that such an end may have overtaken.
+ */
+void host_settle(void);
+
 /* --- the descriptors of the library: high numbers, protected from the program --- */
 
 /* True when fd is one of the library's own (device, region, bells, rendezvous): the program's close, dup2 and close_range skip it. */

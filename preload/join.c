@@ -83,11 +83,9 @@ static bool join_same_user(int fd)
 	       peer.uid == (uid_t)raw_syscall0(SYS_geteuid);
 }
 
-int join_connect(const struct config *config)
+static int join_connect_to(const struct sockaddr_un *name, socklen_t len)
 {
 	struct timeval patience = {.tv_sec = (time_t)(JOIN_PATIENCE_NS / NS_PER_S)};
-	struct sockaddr_un name;
-	socklen_t len = join_name(config, &name);
 	int fd = raw_socket(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0), ret;
 
 	if (fd < 0)
@@ -95,13 +93,21 @@ int join_connect(const struct config *config)
 	raw_setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
 	raw_setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &patience, sizeof(patience));
 	do {
-		ret = raw_connect(fd, (struct sockaddr *)&name, len);
+		ret = raw_connect(fd, (const struct sockaddr *)name, len);
 	} while (ret == -EINTR);
 	if (ret == 0 && !join_same_user(fd))
 		ret = -EACCES;
 	if (ret < 0)
 		raw_close(fd);
 	return ret < 0 ? ret : fd;
+}
+
+int join_connect(const struct config *config)
+{
+	struct sockaddr_un name;
+	socklen_t len = join_name(config, &name);
+
+	return join_connect_to(&name, len);
 }
 
 /* Keeps what came with the reply, in the library's range. */
@@ -143,27 +149,29 @@ static ssize_t join_request_with_pidfd(int fd, const struct join_request *reques
 	return ret;
 }
 
-/* Asks the keeper on the connection: 0, -EAGAIN when it has just gone, or another negative errno
- * and a sentence. */
+/* Asks the keeper on the connection, for the host it has when `config` is NULL: 0, -EAGAIN when it
+ * has just gone, or another negative errno and a sentence. */
 static int join_ask(
 	struct host_local *local, int fd, const struct config *config, char *why, size_t why_size)
 {
 	struct join_request request = {
 		.layout = host_layout(),
-		.op = JOIN_MEMBER,
+		.op = config ? JOIN_MEMBER : JOIN_CLAIM,
 		.pid = (u32)raw_getpid(),
-		.address = config->address.item[0].addr,
 	};
 	int fds[JOIN_FDS];
 	struct join_reply reply;
 	u32 count = 0;
-	ssize_t ret = join_request_with_pidfd(fd, &request);
+	ssize_t ret;
 
+	if (config)
+		request.address = config->address.item[0].addr;
+	ret = join_request_with_pidfd(fd, &request);
 	if (ret >= 0)
 		ret = join_recv(fd, &reply, sizeof(reply), fds, &count);
 	if (ret == -EAGAIN) {
 		snprintf(why, why_size, "the host %s does not answer: end it with `ustack down`",
-			config->name);
+			config ? config->name : "");
 		return -ETIMEDOUT;
 	}
 	if (ret < (ssize_t)sizeof(reply))
@@ -219,6 +227,22 @@ int join_host(struct host_local *local, const struct config *config, char *why, 
 	snprintf(why, why_size, "the host %s neither starts nor ends: end it with `ustack down`",
 		config->name);
 	return -ETIMEDOUT;
+}
+
+int join_at(struct host_local *local, const struct sockaddr_un *name, socklen_t len)
+{
+	char why[CONFIG_WHY_MAX];
+	int fd = join_connect_to(name, len), ret;
+
+	if (fd < 0)
+		return fd;
+	fd = region_fd_hide(fd, region_fd_floor());
+	ret = join_ask(local, fd, NULL, why, sizeof(why));
+	if (ret < 0)
+		raw_close(fd);
+	else
+		local->control_fd = fd;
+	return ret;
 }
 
 int join_running(struct host_local *local, const struct config *config, char *why, size_t why_size)

@@ -14,7 +14,7 @@
  * SIGTERM ends it as soon as no member is left and nothing waits to be delivered; `ustack down` at
  * once.
  */
-#include "preload/region.h"
+#include "preload/watch.h"
 
 #include <dlfcn.h>
 #include <limits.h>
@@ -26,27 +26,19 @@
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
+#include "preload/tether.h"
+
 #define KEEPER_FD     3
-#define WATCHES	      (2 * HOST_MEMBERS + 64)
 #define BACKLOG	      128
+#define ROUNDS	      64 /* of reading events, before the device has its turn */
 #define GROW_AGAIN_NS NS_PER_S
 #define GROW_STEP_MAX (256ull << 20)
-
-enum watch_kind { WATCH_NONE, WATCH_LISTENER, WATCH_SIGNAL, WATCH_CONNECTION, WATCH_PROCESS };
-
-struct watch {
-	int fd;
-	u8 kind;    /* enum watch_kind */
-	u32 member; /* HOST_MEMBERS: none yet */
-	u32 turn;   /* tells an event of this use from one of an earlier use of the entry */
-};
 
 /* The state of the one keeper that a process can be. */
 static struct keeper {
 	struct config config;
 	int epoll;
 	int listener;
-	struct watch watch[WATCHES];
 	bool stay; /* `ustack up`: until it is told to end */
 	bool end;  /* at once */
 	bool soon; /* SIGTERM */
@@ -239,50 +231,20 @@ static void keeper_answer(struct watch *w, const struct join_request *request, i
 
 static struct watch *keeper_watch(int fd, enum watch_kind kind, u32 member)
 {
-	for (u32 i = 0; i < WATCHES; i++) {
-		struct watch *w = &keeper.watch[i];
-		struct epoll_event event = {
-			.events = EPOLLIN, .data.u64 = i | (u64)(w->turn + 1) << 32};
-
-		if (w->kind != WATCH_NONE)
-			continue;
-		if (raw_syscall4(SYS_epoll_ctl, keeper.epoll, EPOLL_CTL_ADD, fd, (long)&event) < 0)
-			break;
-		*w = (struct watch){
-			.fd = fd, .kind = (u8)kind, .member = member, .turn = w->turn + 1};
-		return w;
-	}
-	raw_close(fd);
-	return NULL;
-}
-
-static void keeper_unwatch(struct watch *w)
-{
-	raw_syscall4(SYS_epoll_ctl, keeper.epoll, EPOLL_CTL_DEL, w->fd, 0);
-	raw_close(w->fd);
-	w->kind = WATCH_NONE;
-}
-
-static bool keeper_watches(u32 member)
-{
-	for (u32 i = 0; i < WATCHES; i++) {
-		if (keeper.watch[i].kind != WATCH_NONE && keeper.watch[i].member == member)
-			return true;
-	}
-	return false;
+	return watch_add(fd, kind, member, EPOLLIN);
 }
 
 /* What a member has still said before its end: above all, of children. */
 static void keeper_last_words(u32 member)
 {
 	struct join_request request;
+	struct watch *w, *next;
 	int fds[JOIN_FDS];
 	u32 count;
 
-	for (u32 i = 0; i < WATCHES; i++) {
-		struct watch *w = &keeper.watch[i];
-
-		if (w->kind != WATCH_CONNECTION || w->member != member)
+	for (w = watch_first(member); w; w = next) {
+		next = watch_next(w);
+		if (w->kind != WATCH_CONNECTION)
 			continue;
 		raw_fcntl(w->fd, F_SETFL, O_NONBLOCK);
 		while (join_recv(w->fd, &request, sizeof(request), fds, &count) ==
@@ -294,20 +256,17 @@ static void keeper_last_words(u32 member)
 /* A member is gone: everything of it goes, as do children that it has not come to make. */
 static void keeper_member_gone(u32 member)
 {
+	struct watch *w;
 	struct stack *s;
 
 	keeper_last_words(member);
-	for (u32 i = 0; i < WATCHES; i++) {
-		struct watch *w = &keeper.watch[i];
-
-		if (w->kind != WATCH_NONE && w->member == member)
-			keeper_unwatch(w);
-	}
+	while ((w = watch_first(member)))
+		watch_end(w);
 	s = host_enter();
 	for (u32 i = 0; i < HOST_MEMBERS; i++) {
 		const struct member *m = &host_local.host->member[i];
 
-		if (m->state == MEMBER_BORN && m->parent == member && !keeper_watches(i))
+		if (m->state == MEMBER_BORN && m->parent == member && !watch_first(i))
 			member_drop(s, i);
 	}
 	member_drop(s, member);
@@ -357,13 +316,11 @@ static void keeper_hangup(struct watch *w)
 {
 	u32 member = w->member;
 
-	keeper_unwatch(w);
+	watch_end(w);
 	if (member == HOST_MEMBERS)
 		return;
-	for (u32 i = 0; i < WATCHES; i++) {
-		struct watch *p = &keeper.watch[i];
-
-		if (p->kind == WATCH_PROCESS && p->member == member && !keeper_dead(p->fd) &&
+	for (const struct watch *p = watch_first(member); p; p = watch_next(p)) {
+		if (p->kind == WATCH_PROCESS && !keeper_dead(p->fd) &&
 			keeper_still_mapped(host_local.host->member[member].pid))
 			return;
 	}
@@ -386,14 +343,14 @@ static void keeper_accept_member(struct watch *w, const struct join_request *req
 	int fds[JOIN_FDS];
 	u32 count = 0;
 
-	w->member = member_new(host_enter(), MEMBER_LIVE, request->pid);
+	reply.member = member_new(host_enter(), MEMBER_LIVE, request->pid);
 	host_leave();
-	if (w->member == HOST_MEMBERS) {
+	if (reply.member == HOST_MEMBERS) {
 		keeper_refuse(w->fd, -ENFILE, "the host has as many processes as it can have");
 		raw_close(pidfd);
 		return;
 	}
-	reply.member = w->member;
+	watch_give(w, reply.member);
 	reply.size = host_local.host->size;
 	reply.dev = host_local.dev;
 	reply.has_capture = host_local.capture.fd >= 0;
@@ -425,7 +382,7 @@ static bool keeper_fits(const struct watch *w, const struct join_request *reques
 			"down`");
 		return false;
 	}
-	if (addr_equal(&ours, &request->address))
+	if (request->op == JOIN_CLAIM || addr_equal(&ours, &request->address))
 		return true;
 	snprintf(why, sizeof(why),
 		"the host %s runs already, with the address %u.%u.%u.%u: use that address, or "
@@ -452,7 +409,8 @@ static void keeper_answer(struct watch *w, const struct join_request *request, i
 	} else if (request->op == JOIN_STAY && keeper_fits(w, request)) {
 		keeper.stay = true;
 		keeper_refuse(w->fd, 0, "");
-	} else if (request->op == JOIN_MEMBER && !member && keeper_fits(w, request)) {
+	} else if ((request->op == JOIN_MEMBER || request->op == JOIN_CLAIM) && !member &&
+		   keeper_fits(w, request)) {
 		keeper_accept_member(w, request, fd);
 		return;
 	}
@@ -478,13 +436,14 @@ static void keeper_request(struct watch *w)
 	keeper_answer(w, &request, count ? fds[0] : -1);
 }
 
-static void keeper_connection(void)
+static void keeper_connection(struct watch *listener)
 {
 	struct ucred peer = {0};
 	socklen_t len = sizeof(peer);
-	int fd =
-		(int)raw_syscall4(SYS_accept4, keeper.listener, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK);
+	int fd = (int)raw_syscall4(SYS_accept4, listener->fd, 0, 0, SOCK_CLOEXEC | SOCK_NONBLOCK);
 
+	if (fd == -EMFILE || fd == -ENFILE)
+		watch_pause(listener);
 	if (fd < 0)
 		return;
 	raw_getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &len);
@@ -494,21 +453,41 @@ static void keeper_connection(void)
 		raw_close(fd);
 }
 
-static void keeper_event(struct watch *w, u32 turn)
+/* --- what comes by time --- */
+
+static void keeper_timer(struct watch *w)
 {
-	switch (w->turn == turn ? w->kind : WATCH_NONE) {
+	u64 count;
+
+	raw_read(w->fd, &count, sizeof(count));
+	watch_timer(NEVER);
+	watch_timer(tether_look(host_now()));
+}
+
+static void keeper_event(struct watch *w, u32 events)
+{
+	switch (w ? w->kind : WATCH_NONE) {
 	case WATCH_LISTENER:
-		keeper_connection();
+		keeper_connection(w);
 		break;
 	case WATCH_SIGNAL:
 		keeper.soon = true;
-		keeper_unwatch(w);
+		watch_end(w);
 		break;
 	case WATCH_CONNECTION:
 		keeper_request(w);
 		break;
 	case WATCH_PROCESS:
 		keeper_member_gone(w->member);
+		break;
+	case WATCH_TETHERS:
+		tether_accept(w);
+		break;
+	case WATCH_TETHER:
+		tether_event(w->index, events);
+		break;
+	case WATCH_TIMER:
+		keeper_timer(w);
 		break;
 	default:
 		break;
@@ -540,9 +519,8 @@ static void keeper_grow(struct host *host)
 /* Somebody has connected and is about to become a member, or to ask for something else. */
 static bool keeper_asked(void)
 {
-	for (u32 i = 0; i < WATCHES; i++) {
-		if (keeper.watch[i].kind == WATCH_CONNECTION &&
-			keeper.watch[i].member == HOST_MEMBERS)
+	for (const struct watch *w = watch_first(HOST_MEMBERS); w; w = watch_next(w)) {
+		if (w->kind == WATCH_CONNECTION)
 			return true;
 	}
 	return false;
@@ -558,24 +536,41 @@ static bool keeper_done(void)
 		return true;
 	if ((keeper.stay && !keeper.soon) || member_count(host) || keeper_asked())
 		return false;
+	if (tether_pending())
+		return false;
 	return keeper.soon ? !s->tcp_orphans && !stack_tx_pending(s) : stack_idle(s);
+}
+
+/* Goes through all that the kernel has to tell. */
+static void keeper_listen_to(void)
+{
+	struct epoll_event event[64];
+	long n;
+
+	for (u32 i = 0; i < ROUNDS; i++) {
+		n = raw_syscall6(SYS_epoll_pwait, keeper.epoll, (long)event, ARRAY_LEN(event), 0, 0,
+			RAW_NSIG_BYTES);
+		for (long k = 0; k < n; k++)
+			keeper_event(watch_event(event[k].data.u64), event[k].events);
+		if (n <= 0)
+			return;
+	}
 }
 
 static void keeper_control(bool readable, bool rung)
 {
 	struct host *host = host_local.host;
-	struct epoll_event event[16] = {{0}};
-	long n = 0;
+	u32 asked = __atomic_load_n(&host->settle_asked, __ATOMIC_SEQ_CST);
+	bool settle = asked != __atomic_load_n(&host->settle_done, __ATOMIC_SEQ_CST);
 
 	if (rung) {
 		keeper_grow(host);
 		bell_sweep(host);
 	}
-	if (readable)
-		n = raw_syscall6(SYS_epoll_pwait, keeper.epoll, (long)event, ARRAY_LEN(event), 0, 0,
-			RAW_NSIG_BYTES);
-	for (long i = 0; i < n; i++)
-		keeper_event(&keeper.watch[(u32)event[i].data.u64], (u32)(event[i].data.u64 >> 32));
+	if (readable || settle)
+		keeper_listen_to();
+	if (settle)
+		host_settled(asked);
 }
 
 /* Binds the rendezvous: -EADDRINUSE when another keeper has it. */
@@ -597,19 +592,20 @@ static int keeper_listen(void)
 
 static int keeper_watch_all(int fd)
 {
+	struct sockaddr_un name;
 	u64 term = 1ull << (SIGTERM - 1);
 	int signals = (int)raw_syscall4(
 		SYS_signalfd4, -1, (long)&term, RAW_NSIG_BYTES, SFD_CLOEXEC | SFD_NONBLOCK);
 
-	keeper.epoll = (int)raw_syscall1(SYS_epoll_create1, EPOLL_CLOEXEC);
+	keeper.epoll = watch_init();
 	if (keeper.epoll < 0)
 		return keeper.epoll;
 	if (signals >= 0)
-		keeper_watch(signals, WATCH_SIGNAL, HOST_MEMBERS);
-	keeper_watch(keeper.listener, WATCH_LISTENER, HOST_MEMBERS);
+		keeper_watch(signals, WATCH_SIGNAL, WATCH_NOBODY);
+	keeper_watch(keeper.listener, WATCH_LISTENER, WATCH_NOBODY);
 	raw_fcntl(fd, F_SETFL, O_NONBLOCK);
 	keeper_watch(fd, WATCH_CONNECTION, HOST_MEMBERS);
-	return 0;
+	return tether_listen(&name, join_name(&keeper.config, &name));
 }
 
 int keeper_run(int fd)

@@ -84,6 +84,12 @@ void host_hold(struct stack *s, ref r)
 	sk->holders++;
 }
 
+/* No process holds it any more. Whether a descriptor is left elsewhere a tether will tell. */
+static u64 hold_ended(struct stack *s, struct sock *sk)
+{
+	return sk->flags & (SOCK_TETHERED | SOCK_ORPHAN) ? 0 : sock_close(s, sk->conn.slab.self);
+}
+
 u64 host_unhold(struct stack *s, ref r)
 {
 	struct sock *sk = sock_get(s, r);
@@ -98,7 +104,31 @@ u64 host_unhold(struct stack *s, ref r)
 		*word &= ~bit;
 	if (sk->holders && --sk->holders)
 		return 0;
-	return sock_close(s, r);
+	return hold_ended(s, sk);
+}
+
+void member_unhold_all(struct stack *s, ref r)
+{
+	struct host *host = host_local.host;
+	struct sock *sk = sock_get(s, r);
+	u32 kept = 0;
+
+	for (u32 i = 0; i < HOST_MEMBERS; i++) {
+		u64 bit, *word = host->member[i].state == MEMBER_FREE
+					 ? NULL
+					 : hold_find(s, i, ref_index(r), false, &bit);
+
+		if (!word || !(*word & bit))
+			continue;
+		epoll_forget(s, r, host->member[i].pid);
+		if (wait_of_member(s, r, i))
+			kept++;
+		else
+			*word &= ~bit;
+	}
+	sk->holders = kept;
+	if (!kept)
+		hold_ended(s, sk);
 }
 
 u32 member_new(struct stack *s, u32 state, u32 pid)
@@ -147,7 +177,7 @@ static void hold_more(struct stack *s, struct sock *sk)
 static void hold_less(struct stack *s, struct sock *sk)
 {
 	if (!sk->holders || --sk->holders == 0)
-		sock_close(s, sk->conn.slab.self);
+		hold_ended(s, sk);
 }
 
 u32 member_copy(struct stack *s, u32 parent)
@@ -258,8 +288,8 @@ void member_repair(struct stack *s)
 	for (u32 i = 0; i < slab_touched(s, SLAB_SOCK); i++) {
 		struct sock *sk = slab_at(s, SLAB_SOCK, i);
 
-		if (sk && !sk->holders && !(sk->flags & SOCK_ORPHAN) && !member_unaccepted(s, sk))
-			sock_close(s, sk->conn.slab.self);
+		if (sk && !sk->holders && !member_unaccepted(s, sk))
+			hold_ended(s, sk);
 	}
 	for (u32 i = 0; (slot = slot_at(i)); i++) {
 		struct sock *sk = sock_get(s, slot->made);

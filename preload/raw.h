@@ -220,6 +220,11 @@ static inline int raw_getsockname(int fd, struct sockaddr *addr, socklen_t *len)
 	return (int)raw_syscall3(SYS_getsockname, fd, (long)addr, (long)len);
 }
 
+static inline int raw_getpeername(int fd, struct sockaddr *addr, socklen_t *len)
+{
+	return (int)raw_syscall3(SYS_getpeername, fd, (long)addr, (long)len);
+}
+
 static inline int raw_setsockopt(int fd, int level, int name, const void *value, socklen_t len)
 {
 	return (int)raw_syscall5(SYS_setsockopt, fd, level, name, (long)value, (long)len);

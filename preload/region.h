@@ -89,6 +89,10 @@ struct host {
 	u32 hold_pages; /* handed out ever */
 	u32 hold_free;	/* page + 1; the free ones are linked through their first word */
 	struct host_stats stats;
+	struct sockaddr_un tether_name; /* of the keeper's listener for tethers */
+	u32 tether_name_len;
+	struct siphash_key tether_key;
+	u32 settle_asked, settle_done; /* host_settle */
 	struct member member[HOST_MEMBERS +
 			     1]; /* the last stands for who has no number of its own: the keeper */
 	_Alignas(64) struct slot slot[SLOTS_FIRST];
@@ -216,6 +220,12 @@ void host_complain(const char *text);
 /* A forked child finds itself. */
 void host_forked(void);
 
+/* Becomes a member of the running host with this rendezvous; says nothing when that fails. */
+int host_start_at(const struct sockaddr_un *name, socklen_t len);
+
+/* The keeper's part in host_settle: all that had ended when it was asked is dealt with. */
+void host_settled(u32 asked);
+
 /* --- repair.c --- */
 
 /* Under the lock: puts right what the death of the lock's owner left behind. */
@@ -236,11 +246,20 @@ void member_drop(struct stack *s, u32 member);
 void member_repair(struct stack *s);
 u32 member_count(const struct host *host);
 
+/*
+ * Under the lock: no descriptor of the socket is left anywhere. Whoever believes to hold it does so
+ * no more, but for those with a call that sleeps on it, and when there are none it is closed.
+ */
+void member_unhold_all(struct stack *s, ref sk);
+
 /* --- join.c --- */
 
 /* Becomes a member of the host that the configuration names, making it when there is none. 0 or a
  * negative errno and a sentence. */
 int join_host(struct host_local *local, const struct config *config, char *why, size_t why_size);
+
+/* The same for the host with this rendezvous, whatever its configuration; makes none. */
+int join_at(struct host_local *local, const struct sockaddr_un *name, socklen_t len);
 
 /* The same, but makes none: -ECONNREFUSED when none is running. */
 int join_running(struct host_local *local, const struct config *config, char *why, size_t why_size);
@@ -265,7 +284,7 @@ int join_connect(const struct config *config);
 int join_tell(const struct config *config, u32 op, char *why, size_t why_size);
 
 /* What goes over a connection to the keeper. One message each way; descriptors go along. */
-enum join_op { JOIN_MEMBER = 1, JOIN_FORK, JOIN_BORN, JOIN_STAY, JOIN_END };
+enum join_op { JOIN_MEMBER = 1, JOIN_FORK, JOIN_BORN, JOIN_STAY, JOIN_END, JOIN_CLAIM };
 
 struct join_request {
 	u64 layout;

@@ -13,11 +13,15 @@
  *   the connection and the stack (splice.h), once SOCK_SPLICED is set. There is no way back: members use the kernel's calls
  *   for the data, too, and the stack for everything else.
  *
- * The first bytes on the connection are a header that names the socket and proves, by a secret of the region, that a member
- * has written it. The listener's name is that of the rendezvous (join_name) with "/tether" behind.
+ * The listener's name is that of the rendezvous (join_name) with "/tether" behind; a stream and a SOCK_SEQPACKET socket both have it. The
+ * placeholder is bound to a name too, which names the socket and proves that a member has made it (tether_name.c): so nothing but the
+ * program's bytes goes over the connection, and while that name is taken the placeholder exists.
  */
 #ifndef PRELOAD_TETHER_H
 #define PRELOAD_TETHER_H
+
+#include <sys/socket.h>
+#include <sys/un.h>
 
 #include "preload/host.h"
 
@@ -40,10 +44,33 @@ int tether_claim(int fd);
 /* At the start of a program: claims every tethered placeholder among its descriptors. Looks at /proc/self/fd once. */
 void tether_claim_all(void);
 
-/* --- keeper's side --- */
+/* --- names (tether_name.c) --- */
 
-/* The listener's event; a connection's event (header, hang-up, the first bytes of somebody without the library). */
-void tether_accept(int listener);
+#define TETHER_SUFFIX "/tether"
+
+/* The name that a socket's placeholder is bound to; what such a name says: the socket, or 0 when no member has made it. */
+socklen_t tether_own_name(ref sk, u64 inode, struct sockaddr_un *name);
+ref tether_named(const struct sockaddr_un *name, socklen_t len, u64 *inode);
+
+/* --- keeper's side (watch.h) --- */
+
+struct watch;
+struct tether;
+
+/* Makes the listeners, whose name is that of the rendezvous with TETHER_SUFFIX behind. 0 or a negative errno. */
+int tether_listen(const struct sockaddr_un *rendezvous, socklen_t len);
+
+/* The listener's event; a connection's event (hang-up, the first bytes of somebody without the library). */
+void tether_accept(struct watch *listener);
 void tether_event(u32 index, u32 events);
+
+/* There are tethers, or some are about to come. */
+bool tether_pending(void);
+
+/* No descriptor is left: what the socket's last close brings about. */
+void tether_lost(const struct tether *t);
+
+/* What is to be looked at by time. When to be called again, or NEVER. */
+u64 tether_look(u64 now);
 
 #endif

@@ -101,6 +101,18 @@ static bool waiter_of_process(struct stack *s, ref object, u32 pid)
 	return false;
 }
 
+bool wait_of_member(struct stack *s, ref sock, u32 member)
+{
+	const struct sock *sk = sock_get(s, sock);
+	struct waiter *w = sk ? waiter_get(s, sk->waiters) : NULL;
+
+	for (; w; w = waiter_get(s, w->next)) {
+		if (slot_at(w->slot)->member == member)
+			return true;
+	}
+	return false;
+}
+
 static void waiter_remove(struct stack *s, ref r, u32 pid)
 {
 	struct waiter *w = waiter_get(s, r), *next, *prev;

@@ -45,6 +45,9 @@ void wait_dispatch(struct stack *s);
  */
 bool wait_sock_closed(struct stack *s, ref sock);
 
+/* Under the lock: does a call of a process (its number among the members) sleep on the socket? */
+bool wait_of_member(struct stack *s, ref sock, u32 member);
+
 /* Under the lock, in a repair: hangs every waiter anew on its object and its slot. */
 void wait_repair(struct stack *s);
 

@@ -1,0 +1,478 @@
+/* Tethers: a socket lives as long as any descriptor of its placeholder, wherever that is, and can
+ * be claimed by any process. The device is `null:`. */
+#include <check.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "preload/call.h"
+#include "preload/region.h"
+#include "preload/tether.h"
+#include "tests/lib/check_lines.h"
+
+static u32 *shared; /* words that children and the test agree over */
+static struct config config;
+
+void call_stdio_changed(int fd)
+{
+	(void)fd;
+}
+
+static void setup(void)
+{
+	char name[64], why[CONFIG_WHY_MAX];
+
+	snprintf(name, sizeof(name), "unit-tether-%d", getpid());
+	setenv("USTACK_DEVICE", "null:", 1);
+	setenv("USTACK_NAME", name, 1);
+	ck_assert_int_eq(config_load(&config, environ, why, sizeof(why)), 0);
+	shared = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	ck_assert_ptr_ne(shared, MAP_FAILED);
+}
+
+static void teardown(void)
+{
+	char why[CONFIG_WHY_MAX];
+
+	join_tell(&config, JOIN_END, why, sizeof(why));
+}
+
+static void say(u32 value)
+{
+	__atomic_store_n(shared, value, __ATOMIC_SEQ_CST);
+}
+
+static void await(u32 value)
+{
+	while (__atomic_load_n(shared, __ATOMIC_SEQ_CST) != value)
+		sched_yield();
+}
+
+static u32 sockets(void)
+{
+	u32 count = slab_in_use(host_enter(), SLAB_SOCK);
+
+	host_leave();
+	return count;
+}
+
+static u32 flags_of(ref sk)
+{
+	struct sock *sock = sock_get(host_enter(), sk);
+	u32 flags = sock ? sock->flags : 0;
+
+	host_leave();
+	return flags;
+}
+
+static u32 holders_of(ref sk)
+{
+	struct sock *sock = sock_get(host_enter(), sk);
+	u32 holders = sock ? sock->holders : 0;
+
+	host_leave();
+	return holders;
+}
+
+/* As socket() of the library does it. */
+static int open_socket(int type, ref *sk)
+{
+	int fd = socket(AF_UNIX, type == SOCK_DGRAM ? SOCK_SEQPACKET : type, 0), error = 0;
+	struct stack *s;
+	struct stat st;
+
+	ck_assert_int_eq(host_start(), 0);
+	ck_assert_int_eq(fstat(fd, &st), 0);
+	s = host_enter();
+	*sk = sock_open(s, FAMILY_INET, type, 0, &error);
+	ck_assert_uint_ne(*sk, 0);
+	sock_get(s, *sk)->inode = st.st_ino;
+	host_hold(s, *sk);
+	host_leave();
+	ck_assert_int_eq(fdtable_set(fd, FD_SOCKET, *sk, st.st_ino), 0);
+	return fd;
+}
+
+static void close_socket(int fd)
+{
+	ref sk;
+
+	fdtable_clear(fd, &sk);
+	if (!fdtable_count(FD_SOCKET, sk)) {
+		host_unhold(host_enter(), sk);
+		host_leave();
+	}
+	close(fd);
+}
+
+/* A process without the host. */
+static pid_t stranger(void (*run)(int fd), int fd)
+{
+	pid_t pid;
+
+	fflush(stdout);
+	pid = (pid_t)raw_syscall5(SYS_clone, SIGCHLD, 0, 0, 0, 0);
+	if (pid)
+		return pid;
+	run(fd);
+	_exit(0);
+}
+
+static int sent_over[2];
+
+static void send_fd(int fd)
+{
+	ck_assert_int_ge((int)join_send(sent_over[0], "x", 1, &fd, 1), 0);
+}
+
+static int receive_fd(void)
+{
+	char byte;
+	u32 count;
+	int fd[JOIN_FDS];
+
+	if (join_recv(sent_over[1], &byte, 1, fd, &count) != 1 || count != 1)
+		return -1;
+	return fd[0];
+}
+
+/* --- the last close --- */
+
+START_TEST(tether_last_close)
+{
+	ref sk;
+	int fd = open_socket(_i, &sk), other = dup(fd);
+
+	ck_assert_int_eq(tether_tie(fd, sk), 0);
+	ck_assert_int_eq(tether_tie(fd, sk), 0);
+	ck_assert_uint_ne(flags_of(sk) & SOCK_TETHERED, 0);
+	close_socket(fd);
+	host_settle();
+	ck_assert_uint_eq(sockets(), 1);
+	ck_assert_uint_eq(holders_of(sk), 0);
+	close(other);
+	host_settle();
+	ck_assert_uint_eq(sockets(), 0);
+}
+END_TEST
+
+/* A close that the library has not seen: the keeper knows better than the holders. */
+START_TEST(tether_unseen_close)
+{
+	ref sk;
+	int fd = open_socket(_i, &sk);
+
+	ck_assert_int_eq(tether_tie(fd, sk), 0);
+	close(fd);
+	host_settle();
+	ck_assert_uint_eq(sockets(), 0);
+	ck_assert_int_eq(tether_tie(fd, sk), -EBADF);
+}
+END_TEST
+
+START_TEST(tether_not_the_socket)
+{
+	ref sk;
+	int fd = open_socket(SOCK_STREAM, &sk), other = socket(AF_UNIX, SOCK_STREAM, 0);
+
+	dup2(other, fd);
+	ck_assert_int_eq(tether_tie(fd, sk), -EBADF);
+	ck_assert_uint_eq(flags_of(sk) & SOCK_TETHERED, 0);
+}
+END_TEST
+
+static void hold_until_told(int fd)
+{
+	say(1);
+	await(2);
+	close(fd);
+	say(3);
+}
+
+static void hold_for_ever(int fd)
+{
+	(void)fd;
+	say(1);
+	for (;;)
+		pause();
+}
+
+START_TEST(tether_held_by_a_stranger)
+{
+	ref sk;
+	int fd = open_socket(_i, &sk);
+	pid_t pid;
+
+	ck_assert_int_eq(tether_tie(fd, sk), 0);
+	pid = stranger(hold_until_told, fd);
+	await(1);
+	close_socket(fd);
+	host_settle();
+	ck_assert_uint_eq(sockets(), 1);
+	say(2);
+	await(3);
+	host_settle();
+	ck_assert_uint_eq(sockets(), 0);
+	waitpid(pid, NULL, 0);
+}
+END_TEST
+
+START_TEST(tether_stranger_killed)
+{
+	ref sk;
+	int fd = open_socket(_i, &sk);
+	pid_t pid;
+
+	ck_assert_int_eq(tether_tie(fd, sk), 0);
+	pid = stranger(hold_for_ever, fd);
+	await(1);
+	close_socket(fd);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	host_settle();
+	ck_assert_uint_eq(sockets(), 0);
+}
+END_TEST
+
+START_TEST(tether_in_flight)
+{
+	ref sk;
+	int fd = open_socket(_i, &sk);
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, sent_over), 0);
+	ck_assert_int_eq(tether_tie(fd, sk), 0);
+	send_fd(fd);
+	close_socket(fd);
+	host_settle();
+	ck_assert_uint_eq(sockets(), 1);
+	fd = receive_fd();
+	ck_assert_int_eq(tether_claim(fd), 1);
+	ck_assert_uint_eq(fdtable_sock(fd), sk);
+	ck_assert_uint_eq(holders_of(sk), 1);
+	send_fd(fd);
+	close_socket(fd);
+	close(sent_over[1]); /* never received */
+	host_settle();
+	ck_assert_uint_eq(sockets(), 0);
+}
+END_TEST
+
+/* Many, more than one event of the listener takes. */
+START_TEST(tether_many)
+{
+	static ref sk[300];
+	static int fd[300];
+
+	for (size_t i = 0; i < ARRAY_LEN(fd); i++)
+		fd[i] = open_socket(i % 2 ? SOCK_STREAM : SOCK_DGRAM, &sk[i]);
+	ck_assert_uint_eq(tether_tie_inherited(), ARRAY_LEN(fd));
+	for (size_t i = 0; i < ARRAY_LEN(fd); i++)
+		close(fd[i]);
+	host_settle();
+	ck_assert_uint_eq(sockets(), 0);
+}
+END_TEST
+
+START_TEST(tether_inherited_are_those_without_cloexec)
+{
+	ref a, b;
+	int first = open_socket(SOCK_STREAM, &a), second = open_socket(SOCK_STREAM, &b);
+
+	fcntl(first, F_SETFD, FD_CLOEXEC);
+	ck_assert_uint_eq(tether_tie_inherited(), 1);
+	ck_assert_uint_eq(flags_of(a) & SOCK_TETHERED, 0);
+	ck_assert_uint_ne(flags_of(b) & SOCK_TETHERED, 0);
+	(void)second;
+}
+END_TEST
+
+/* --- claims --- */
+
+static void claim_and_hold(int fd)
+{
+	fd = receive_fd();
+	if (tether_claim(fd) != 1 || !fdtable_sock(fd))
+		_exit(1);
+	say(1);
+	await(2);
+	close_socket(fd);
+	say(3);
+	for (;;)
+		pause();
+}
+
+/* A process that was no member of the host, and would make another one by its configuration. */
+START_TEST(tether_claim_joins)
+{
+	pid_t pid;
+	ref sk;
+	int fd;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, sent_over), 0);
+	pid = fork();
+	if (pid == 0) {
+		setenv("USTACK_NAME", "unit-tether-none", 1);
+		setenv("USTACK_ADDRESS", "10.77.0.1/24", 1);
+		claim_and_hold(-1);
+	}
+	fd = open_socket(_i, &sk);
+	ck_assert_int_eq(tether_tie(fd, sk), 0);
+	send_fd(fd);
+	close_socket(fd);
+	await(1);
+	ck_assert_uint_eq(member_count(host_local.host), 2);
+	ck_assert_uint_eq(holders_of(sk), 1);
+	say(2);
+	await(3);
+	host_settle();
+	ck_assert_uint_eq(sockets(), 0);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	host_settle();
+	ck_assert_uint_eq(member_count(host_local.host), 1);
+}
+END_TEST
+
+START_TEST(tether_claimer_killed)
+{
+	pid_t pid;
+	ref sk;
+	int fd;
+
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, sent_over), 0);
+	pid = fork();
+	if (pid == 0)
+		claim_and_hold(-1);
+	fd = open_socket(SOCK_STREAM, &sk);
+	ck_assert_int_eq(tether_tie(fd, sk), 0);
+	send_fd(fd);
+	await(1);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	host_settle();
+	ck_assert_uint_eq(holders_of(sk), 1);
+	close_socket(fd);
+	host_settle();
+	ck_assert_uint_eq(sockets(), 0);
+}
+END_TEST
+
+START_TEST(tether_claim_of_others)
+{
+	struct sockaddr_un name = {.sun_family = AF_UNIX};
+	socklen_t len = offsetof(struct sockaddr_un, sun_path) + 1;
+	int listener = socket(AF_UNIX, SOCK_STREAM, 0), fd = socket(AF_UNIX, SOCK_STREAM, 0),
+	    pair[2];
+	ref sk;
+
+	ck_assert_int_eq(tether_claim(fd), 0);
+	ck_assert_int_eq(tether_claim(-1), 0);
+	ck_assert_int_eq(tether_claim(0), 0);
+	ck_assert_int_eq(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+	ck_assert_int_eq(tether_claim(pair[0]), 0);
+	/* A listener of somebody else. */
+	len += (socklen_t)snprintf(name.sun_path + 1, 100, "ustack/%d/x/tether", getpid());
+	ck_assert_int_eq(bind(listener, (struct sockaddr *)&name, len), 0);
+	ck_assert_int_eq(listen(listener, 1), 0);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&name, len), 0);
+	ck_assert_int_eq(tether_claim(fd), -ECONNREFUSED);
+	ck_assert(!host_up());
+	open_socket(SOCK_STREAM, &sk);
+	ck_assert_int_eq(tether_claim(fd), 0);
+	/* One who connects to our keeper without being a member. */
+	fd = socket(AF_UNIX, SOCK_STREAM, 0);
+	ck_assert_int_eq(connect(fd, (struct sockaddr *)&host_local.host->tether_name,
+				 host_local.host->tether_name_len),
+		0);
+	ck_assert_int_eq(tether_claim(fd), 0);
+	host_settle();
+	ck_assert_int_eq(recv(fd, &name, 1, 0), 0);
+	ck_assert_uint_eq(sockets(), 1);
+}
+END_TEST
+
+/* --- whoever has it without the library --- */
+
+START_TEST(tether_shut_down_is_not_closed)
+{
+	ref sk;
+	int fd = open_socket(_i, &sk);
+
+	ck_assert_int_eq(tether_tie(fd, sk), 0);
+	shutdown(fd, SHUT_RDWR);
+	host_settle();
+	usleep(600000);
+	ck_assert_uint_eq(sockets(), 1);
+	close(fd);
+	for (int i = 0; i < 2000 && sockets(); i++)
+		usleep(1000);
+	ck_assert_uint_eq(sockets(), 0);
+}
+END_TEST
+
+/* The keeper stays for a listener that nobody but a stranger has. */
+START_TEST(tether_keeps_the_keeper)
+{
+	int up = socket(AF_UNIX, SOCK_SEQPACKET, 0), sent, status;
+	struct sockaddr_un name;
+	socklen_t len = join_name(&config, &name);
+	pid_t pid;
+
+	pid = fork();
+	if (pid == 0) {
+		ref sk;
+		int fd = open_socket(SOCK_DGRAM, &sk);
+
+		tether_tie(fd, sk);
+		stranger(hold_until_told, fd);
+		await(1);
+		_exit(0);
+	}
+	waitpid(pid, &status, 0);
+	usleep(100000);
+	sent = connect(up, (struct sockaddr *)&name, len);
+	ck_assert_int_eq(sent, 0);
+	close(up);
+	say(2);
+	for (int i = 0; i < 2000 && sent == 0; i++) {
+		usleep(1000);
+		up = socket(AF_UNIX, SOCK_SEQPACKET, 0);
+		sent = connect(up, (struct sockaddr *)&name, len);
+		close(up);
+	}
+	ck_assert_int_eq(sent, -1);
+	(void)sent_over;
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	static const int types[] = {SOCK_STREAM, SOCK_DGRAM};
+	Suite *s = suite_create("tether");
+	TCase *tc = tcase_create("tether");
+
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_loop_test(tc, tether_last_close, types[0], types[1] + 1);
+	tcase_add_loop_test(tc, tether_unseen_close, types[0], types[1] + 1);
+	tcase_add_test(tc, tether_not_the_socket);
+	tcase_add_loop_test(tc, tether_held_by_a_stranger, types[0], types[1] + 1);
+	tcase_add_loop_test(tc, tether_stranger_killed, types[0], types[1] + 1);
+	tcase_add_loop_test(tc, tether_in_flight, types[0], types[1] + 1);
+	tcase_add_test(tc, tether_many);
+	tcase_add_test(tc, tether_inherited_are_those_without_cloexec);
+	tcase_add_loop_test(tc, tether_claim_joins, types[0], types[1] + 1);
+	tcase_add_test(tc, tether_claimer_killed);
+	tcase_add_test(tc, tether_claim_of_others);
+	tcase_add_loop_test(tc, tether_shut_down_is_not_closed, types[0], types[1] + 1);
+	tcase_add_test(tc, tether_keeps_the_keeper);
+	suite_add_tcase(s, tc);
+	return s;
+}
+
+int main(void)
+{
+	return check_lines_main(suite);
+}
