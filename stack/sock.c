@@ -163,7 +163,7 @@ int sock_bind(struct stack *s, ref r, const struct endpoint *local)
 		return leave(s, -EAFNOSUPPORT);
 	if (!may_bind(s, sk, &addr))
 		return leave(s, -EADDRNOTAVAIL);
-	if (sk->state != SOCK_CLOSED || sk->conn.port)
+	if ((sk->state != SOCK_CLOSED && sk->state != SOCK_DEAD) || sk->conn.port)
 		return leave(s, -EINVAL);
 	sk->conn.local.addr = addr;
 	if (local->port || !(sk->options & OPT_BIND_NO_PORT))
@@ -211,7 +211,7 @@ void sock_unbind(struct stack *s, struct sock *sk)
 }
 
 /* connect(AF_UNSPEC): what the program did not choose itself is given up. */
-static int dissolve(struct stack *s, struct sock *sk)
+int sock_dissolve(struct stack *s, struct sock *sk)
 {
 	int ret = ops_of(sk)->disconnect(s, sk);
 
@@ -240,7 +240,7 @@ static int connect_outcome(struct stack *s, struct sock *sk)
 		return 0;
 	error = sk->error ? sk->error : ECONNABORTED;
 	sk->error = 0;
-	dissolve(s, sk);
+	sock_dissolve(s, sk);
 	return -error;
 }
 
@@ -271,7 +271,7 @@ int sock_connect(struct stack *s, ref r, const struct endpoint *remote)
 	if (!sk)
 		return -EBADF;
 	if (to.addr.family == FAMILY_NONE) {
-		ret = dissolve(s, sk);
+		ret = sock_dissolve(s, sk);
 	} else if (sk->type == LX_SOCK_STREAM) {
 		ret = connect_stream(s, sk, &to);
 	} else if (to.addr.family != sk->family) {

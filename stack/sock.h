@@ -183,6 +183,9 @@ enum {
 	EV_ERR = 0x008,
 	EV_HUP = 0x010,
 	EV_RDHUP = 0x2000,
+	/* A change of state, for sock_raise: whoever waits looks again, whatever it waits for
+	 * (Linux's sk_state_change). */
+	EV_STATE = EV_HUP,
 };
 
 /* A piece of packet memory to copy to or from. */

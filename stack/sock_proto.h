@@ -136,6 +136,9 @@ void port_rebuild(struct stack *s);
 
 /* --- helpers of the socket layer for protocols --- */
 
+/* connect(AF_UNSPEC): ends the connection, and gives up what the program did not choose itself. */
+int sock_dissolve(struct stack *s, struct sock *sk);
+
 /* Gives up the address and port that the program did not choose itself. */
 void sock_unbind(struct stack *s, struct sock *sk);
 

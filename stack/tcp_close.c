@@ -79,6 +79,8 @@ void tcp_done(struct stack *s, struct sock *sk, struct tcp *t, int error)
 	}
 	sk->state = SOCK_DEAD;
 	sk->flags |= SOCK_RCV_SHUT | SOCK_SND_SHUT;
+	if (!(sk->flags & SOCK_BOUND_PORT))
+		port_detach(s, &sk->conn);
 	if (error)
 		sock_fail(s, sk, error);
 	sock_raise(s, sk, EV_IN | EV_OUT | EV_HUP | EV_RDHUP);
@@ -112,30 +114,17 @@ static void tcp_send_fin(struct stack *s, struct sock *sk, struct tcp *t)
 	tcp_output(s, sk, t);
 }
 
-/* shutdown() of a socket that listens or is connecting for reading ends that, as Linux. */
-static int tcp_shutdown_unconnected(struct stack *s, struct sock *sk, struct tcp *t)
-{
-	if (t->state == TCP_LISTEN) {
-		tcp_listen_close(s, sk, t);
-		sk->conn.bind &= (u8)~CONN_LISTENING;
-		tcp_block_reset(t);
-		sk->state = SOCK_CLOSED;
-	} else {
-		tcp_done(s, sk, t, 0);
-		tcp_block_reset(t);
-		sk->error = ECONNRESET;
-	}
-	sock_raise(s, sk, EV_IN | EV_OUT | EV_HUP);
-	return 0;
-}
-
 int tcp_shutdown(struct stack *s, struct sock *sk, int how)
 {
 	struct tcp *t = tcp_of(s, sk);
 	int ret = t->state == TCP_CLOSED ? -ENOTCONN : 0;
 
-	if (t->state == TCP_SYN_SENT || (t->state == TCP_LISTEN && how != LX_SHUT_WR))
-		return tcp_shutdown_unconnected(s, sk, t);
+	/* Of one that listens or is connecting, for reading: that ends, as on Linux. */
+	if (t->state == TCP_SYN_SENT || (t->state == TCP_LISTEN && how != LX_SHUT_WR)) {
+		sock_dissolve(s, sk);
+		sock_raise(s, sk, EV_STATE);
+		return 0;
+	}
 	if (how != LX_SHUT_WR)
 		sk->flags |= SOCK_RCV_SHUT;
 	if (how != LX_SHUT_RD) {
@@ -144,10 +133,7 @@ int tcp_shutdown(struct stack *s, struct sock *sk, int how)
 	}
 	sock_raise(s, sk,
 		(how != LX_SHUT_WR ? EV_IN | EV_RDHUP : 0) | (how != LX_SHUT_RD ? EV_OUT : 0) |
-			((sk->flags & (SOCK_RCV_SHUT | SOCK_SND_SHUT)) ==
-						(SOCK_RCV_SHUT | SOCK_SND_SHUT)
-					? EV_HUP
-					: 0));
+			EV_STATE);
 	return ret;
 }
 
@@ -225,5 +211,6 @@ int tcp_disconnect(struct stack *s, struct sock *sk)
 	pktq_purge(s, &sk->rxq);
 	sk->rx_charged = 0;
 	tcp_block_reset(t);
+	sock_raise(s, sk, EV_ERR); /* whoever waits for a connection or data learns of it */
 	return 0;
 }

@@ -359,7 +359,7 @@ s64 tcp_recv_take(struct stack *s, struct sock *sk, struct plan *plan, u64 len)
 	if (plan->flags & LX_MSG_OOB)
 		return tcp_take_urgent(s, sk, t, plan, len);
 	run = tcp_readable_run(sk, t, &skip);
-	if (skip && run && !(plan->flags & LX_MSG_PEEK)) {
+	if (skip && len && !(plan->flags & LX_MSG_PEEK)) {
 		tcp_consume(s, sk, t, 1);
 		skip = 0;
 	}

@@ -88,7 +88,7 @@ void tcp_established(struct stack *s, struct sock *sk, struct tcp *t, const stru
 	if (t->listener)
 		tcp_accept_enqueue(s, sk, t);
 	else
-		sock_raise(s, sk, EV_OUT);
+		sock_raise(s, sk, EV_OUT | EV_STATE);
 }
 
 static void tcp_syn_sent_sample(struct stack *s, struct tcp *t)
@@ -285,7 +285,7 @@ static bool tcp_advance_close(struct stack *s, struct sock *sk, struct tcp *t)
 	switch (t->state) {
 	case TCP_FIN_WAIT_1:
 		tcp_set_state(s, sk, t, TCP_FIN_WAIT_2);
-		sock_raise(s, sk, EV_OUT);
+		sock_raise(s, sk, EV_STATE);
 		return !(sk->flags & SOCK_ORPHAN) || tcp_fin_wait_2(s, sk, t);
 	case TCP_CLOSING:
 		tcp_timewait_enter(s, sk, t);
@@ -345,7 +345,7 @@ static bool tcp_take_fin(struct stack *s, struct sock *sk, struct tcp *t)
 		t->rcv_wnd_end = t->rcv_nxt;
 	tcp_ooo_purge(s, sk, t);
 	sk->flags |= SOCK_RCV_SHUT;
-	sock_raise(s, sk, EV_IN | EV_RDHUP | (sk->flags & SOCK_SND_SHUT ? EV_HUP : 0));
+	sock_raise(s, sk, EV_IN | EV_RDHUP | EV_STATE);
 	switch (t->state) {
 	case TCP_ESTABLISHED:
 		tcp_set_state(s, sk, t, TCP_CLOSE_WAIT);
@@ -387,13 +387,13 @@ static bool tcp_text(struct stack *s, struct sock *sk, struct tcp *t, struct tcp
 			t->flags |= TCPF_ACK_NOW;
 		return true;
 	}
+	if (seg->flags & TH_URG || t->urg_state == TCP_URG_NOT_YET)
+		tcp_urgent(s, sk, t, seg);
 	if (tcp_nobody_reads(sk, t, seg)) {
 		counter_inc(s, counter_tcp_data_after_close);
 		tcp_abort(s, sk, t);
 		return false;
 	}
-	if (seg->flags & TH_URG || t->urg_state == TCP_URG_NOT_YET)
-		tcp_urgent(s, sk, t, seg);
 	if (seg->flags & TH_FIN && !(t->flags & TCPF_FIN_SEEN) &&
 		seq_leq(seg->seq + seg->len, seq_max(t->rcv_wnd_end, t->rcv_nxt))) {
 		t->flags |= TCPF_FIN_SEEN;
