@@ -42,10 +42,27 @@ static int answer(int rc)
 	return -1;
 }
 
+static ref set_of(int epfd, int *error);
+
+/* A set that parent and child make later, each for itself, would not be one. */
+static void before_fork(void)
+{
+	int fd, limit = fdtable_limit(), error;
+	ref set;
+
+	for (fd = 0; fd < limit; fd++) {
+		set = 0;
+		if (fdtable_find(fd, &set) == FD_EPOLL && !set)
+			set_of(fd, &error);
+	}
+}
+
 static int created(int fd)
 {
-	if (fd >= 0)
+	if (fd >= 0) {
 		fdtable_set(fd, FD_EPOLL, 0, 0);
+		epoll_before_fork = before_fork;
+	}
 	return fd;
 }
 
@@ -197,8 +214,7 @@ static int nest_add(ref outer, ref inner, int inner_fd, const struct epoll_event
 
 	if (!outer)
 		return -ENOMEM;
-	err = epoll_set_ctl(
-		host_enter(), outer, EPOLL_CTL_ADD, inner, inner_fd, (u32)raw_getpid(), e);
+	err = epoll_set_ctl(host_enter(), outer, EPOLL_CTL_ADD, inner, inner_fd, e);
 	host_leave();
 	return err;
 }
@@ -235,7 +251,7 @@ static int ctl_nested(int epfd, int op, int fd, struct epoll_event *event)
 	outer = set_of(epfd, &err);
 	inner = outer ? set_of(fd, &err) : 0;
 	if (inner) {
-		epoll_set_ctl(host_enter(), outer, op, inner, fd, (u32)raw_getpid(), &e);
+		epoll_set_ctl(host_enter(), outer, op, inner, fd, &e);
 		host_leave();
 	}
 	guard_leave(false);
@@ -265,7 +281,7 @@ EXPORT int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 	else
 		set = set_of(epfd, &err);
 	if (!err) {
-		err = epoll_set_ctl(host_enter(), set, op, sock, fd, (u32)raw_getpid(), &e);
+		err = epoll_set_ctl(host_enter(), set, op, sock, fd, &e);
 		host_leave();
 	}
 	guard_leave(false);

@@ -20,6 +20,8 @@
 enum { EPOLL_SETS_MAX = 1u << 16, EPOLL_ITEMS_MAX = 1u << 20 };
 enum { EPOLL_DEPTH = 5 }; /* sets in sets, as the kernel bounds them */
 
+void (*epoll_before_fork)(void);
+
 void epoll_init(struct stack *s)
 {
 	slab_init(s, SLAB_EPOLL_SET, sizeof(struct epoll_set), EPOLL_SETS_MAX);
@@ -233,8 +235,8 @@ static void item_link(struct stack *s, struct epoll_set *es, ref *watch, struct 
 	es->items = r;
 }
 
-static int item_add(struct stack *s, struct epoll_set *es, ref target, int fd, u32 pid,
-	const struct epoll_event *e)
+static int item_add(
+	struct stack *s, struct epoll_set *es, ref target, int fd, const struct epoll_event *e)
 {
 	ref r = slab_alloc(s, SLAB_EPOLL_ITEM);
 	struct epoll_item *it = item_get(s, r);
@@ -243,7 +245,6 @@ static int item_add(struct stack *s, struct epoll_set *es, ref target, int fd, u
 		return -ENOMEM;
 	it->target = target;
 	it->fd = fd;
-	it->pid = pid;
 	it->events = e->events;
 	it->data = e->data.u64;
 	/* With a set it counts in a repair. */
@@ -252,8 +253,7 @@ static int item_add(struct stack *s, struct epoll_set *es, ref target, int fd, u
 	return 0;
 }
 
-int epoll_set_ctl(
-	struct stack *s, ref set, int op, ref target, int fd, u32 pid, const struct epoll_event *e)
+int epoll_set_ctl(struct stack *s, ref set, int op, ref target, int fd, const struct epoll_event *e)
 {
 	struct epoll_set *es = epoll_set_get(s, set);
 	struct epoll_item *it;
@@ -270,7 +270,7 @@ int epoll_set_ctl(
 			e->events & ~(u32)(EPOLLIN | EPOLLOUT | EPOLLERR | EPOLLHUP | EPOLLWAKEUP |
 					    EPOLLET | EPOLLEXCLUSIVE))
 			return -EINVAL;
-		err = item_add(s, es, target, fd, pid, e);
+		err = item_add(s, es, target, fd, e);
 		if (err)
 			return err;
 		it = item_find(s, set, target, fd);
@@ -284,7 +284,6 @@ int epoll_set_ctl(
 			return -EINVAL;
 		it->events = e->events;
 		it->data = e->data.u64;
-		it->pid = pid;
 		it->flags &= ~(u32)ITEM_DISABLED;
 		break;
 	case EPOLL_CTL_DEL:
@@ -329,16 +328,12 @@ u32 epoll_collect(struct stack *s, ref set, struct epoll_event *out, u32 max)
 	return n;
 }
 
-void epoll_forget(struct stack *s, ref sock, u32 pid)
+void epoll_forget(struct stack *s, ref sock)
 {
 	struct sock *sk = sock_get(s, sock);
-	ref r, next;
 
-	for (r = sk ? sk->watch_items : 0; item_get(s, r); r = next) {
-		next = item_get(s, r)->watch_next;
-		if (item_get(s, r)->pid == pid)
-			item_free(s, item_get(s, r));
-	}
+	while (sk && item_get(s, sk->watch_items))
+		item_free(s, item_get(s, sk->watch_items));
 }
 
 static void set_free(struct stack *s, struct epoll_set *es)

@@ -11,9 +11,13 @@
 /* Under the lock, from wait_dispatch: `events` have happened on a socket that has items. */
 void epoll_notify(struct stack *s, struct sock *sk, u32 events);
 
-/* Under the lock: the last number of a socket in a process is closed: the items that it has made
- * leave their sets. */
-void epoll_forget(struct stack *s, ref sock, u32 pid);
+/* Under the lock: the last number of a socket in all processes is closed: it leaves its sets, no
+ * sooner (epoll(7), Q6). */
+void epoll_forget(struct stack *s, ref sock);
+
+/* Before a fork, if there are epoll descriptors: those without a set get one, which the child will
+ * share. */
+extern void (*epoll_before_fork)(void);
 
 /* Under the lock: a member's process forks; its child has its epoll descriptors too. */
 void epoll_forked(struct stack *s, u32 parent, u32 child);

@@ -30,7 +30,6 @@ struct epoll_item {
 	ref set;
 	ref target; /* SLAB_SOCK, or SLAB_EPOLL_SET: a set in a set */
 	s32 fd;
-	u32 pid; /* the process that added or changed it last */
 	u32 events;
 	u32 flags;
 	u64 data;
@@ -44,7 +43,7 @@ ref epoll_set_new(struct stack *s, u32 member); /* 0: no room */
 
 /* 0, -EEXIST, -ENOENT, -EINVAL, -ENOMEM, -EBADF as epoll_ctl(2). */
 int epoll_set_ctl(
-	struct stack *s, ref set, int op, ref target, int fd, u32 pid, const struct epoll_event *e);
+	struct stack *s, ref set, int op, ref target, int fd, const struct epoll_event *e);
 
 /* Takes at most max events; how many. */
 u32 epoll_collect(struct stack *s, ref set, struct epoll_event *out, u32 max);

@@ -7,6 +7,8 @@
  */
 #include "preload/region.h"
 
+#include "preload/epoll.h"
+
 #include <linux/futex.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -200,6 +202,8 @@ static void host_fork_prepare(void)
 	if (!host_up())
 		return;
 	guard_enter();
+	if (epoll_before_fork)
+		epoll_before_fork();
 	fork_member = join_fork(&host_local) + 1;
 }
 

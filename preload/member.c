@@ -87,7 +87,10 @@ void host_hold(struct stack *s, ref r)
 /* No process holds it any more. Whether a descriptor is left elsewhere a tether will tell. */
 static u64 hold_ended(struct stack *s, struct sock *sk)
 {
-	return sk->flags & (SOCK_TETHERED | SOCK_ORPHAN) ? 0 : sock_close(s, sk->conn.slab.self);
+	if (sk->flags & (SOCK_TETHERED | SOCK_ORPHAN))
+		return 0;
+	epoll_forget(s, sk->conn.slab.self);
+	return sock_close(s, sk->conn.slab.self);
 }
 
 u64 host_unhold(struct stack *s, ref r)
@@ -113,6 +116,7 @@ void member_unhold_all(struct stack *s, ref r)
 	struct sock *sk = sock_get(s, r);
 	u32 kept = 0;
 
+	epoll_forget(s, r);
 	for (u32 i = 0; i < HOST_MEMBERS; i++) {
 		u64 bit, *word = host->member[i].state == MEMBER_FREE
 					 ? NULL
@@ -120,7 +124,6 @@ void member_unhold_all(struct stack *s, ref r)
 
 		if (!word || !(*word & bit))
 			continue;
-		epoll_forget(s, r, host->member[i].pid);
 		if (wait_of_member(s, r, i))
 			kept++;
 		else

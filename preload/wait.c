@@ -183,7 +183,6 @@ bool wait_sock_closed(struct stack *s, ref sock)
 
 	if (!sk || !self)
 		return false;
-	epoll_forget(s, sock, self->pid);
 	for (w = waiter_get(s, sk->waiters); w; w = waiter_get(s, w->next)) {
 		if (slot_at(w->slot)->pid == self->pid) {
 			w->closed = 1;
@@ -239,7 +238,9 @@ static u32 wait_look(struct stack *s, struct wait_sock *socks, u32 count)
 		if (ref_kind(w->sock) == SLAB_EPOLL_SET)
 			w->revents = epoll_ready(s, w->sock) ? w->events & EV_IN : 0;
 		else if (sock_get(s, w->sock))
-			w->revents = sock_poll(s, w->sock) & (w->events | EV_ERR | EV_HUP);
+			w->revents =
+				sock_poll(s, w->sock) &
+				(w->events & EV_EXACT ? w->events : w->events | EV_ERR | EV_HUP);
 		else
 			w->revents = EV_NVAL;
 		ready += w->revents != 0;

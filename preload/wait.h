@@ -9,7 +9,7 @@
 
 struct wait_sock {
 	ref sock;
-	u32 events; /* EV_* wanted; EV_ERR and EV_HUP are always reported */
+	u32 events; /* EV_* wanted; EV_ERR and EV_HUP are always reported, but for EV_EXACT */
 	u32 revents;
 };
 
@@ -19,7 +19,7 @@ struct wait_sock {
  * revents (sockets and descriptors together), 0 at the deadline, -EINTR. A socket that has been
  * closed meanwhile gives EV_NVAL. deadline 0: looks once, without sleeping.
  */
-enum { EV_NVAL = 0x020 };
+enum { EV_NVAL = 0x020, EV_EXACT = 0x10000 };
 int wait_any(struct wait_sock *socks, u32 nsocks, struct pollfd *fds, u32 nfds, u64 deadline_ns,
 	const sigset_t *mask);
 
@@ -39,9 +39,9 @@ void wait_wake_one(struct stack *s, ref waiters);
 void wait_dispatch(struct stack *s);
 
 /*
- * Under the lock: the last number of a socket in this process has been closed; its epoll items of
- * this process go. As with the kernel, a call that still sleeps on it keeps the socket: then true
- * is returned and the caller leaves host_unhold to that call's end; else the caller does it.
+ * Under the lock: the last number of a socket in this process has been closed. As with the kernel,
+ * a call that still sleeps on it keeps the socket: then true is returned and the caller leaves
+ * host_unhold to that call's end; else the caller does it.
  */
 bool wait_sock_closed(struct stack *s, ref sock);
 

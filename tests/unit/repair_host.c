@@ -173,7 +173,7 @@ START_TEST(repair_relinks_epoll_sets)
 	struct stack *s = host_enter();
 
 	set = epoll_set_new(s, host_member());
-	ck_assert_int_eq(epoll_set_ctl(s, set, EPOLL_CTL_ADD, sk, 5, 1, &event), 0);
+	ck_assert_int_eq(epoll_set_ctl(s, set, EPOLL_CTL_ADD, sk, 5, &event), 0);
 	host_leave();
 	die_inside(forget_waiters);
 	ck_assert_uint_eq(in_use(SLAB_EPOLL_SET), 1);
