@@ -368,7 +368,7 @@ static s64 any_list(int fd, ref sk, const struct iovec *iov, int count, int flag
 	if (!list)
 		return -ENOMEM;
 	ret = call_import(list, iov, (u64)count);
-	if (ret > 0 || (ret == 0 && sending)) {
+	if (ret > 0) { /* the kernel asks no socket about nothing */
 		d.iov = list;
 		d.len = (u64)ret;
 		ret = sending ? call_send(fd, sk, &d) : call_recv(fd, sk, &d);

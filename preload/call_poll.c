@@ -27,6 +27,7 @@ struct mix {
 	struct pollfd *fds;
 	u32 *sock_entry; /* index in all */
 	u32 *fd_entry;
+	bool exact;   /* select: POLLERR and POLLHUP only where they count */
 	void *memory; /* of large calls */
 	size_t memory_bytes;
 	struct pollfd local_all[MIX_LOCAL], local_fds[MIX_LOCAL];
@@ -42,6 +43,7 @@ static int mix_begin(struct mix *m, u32 entries)
 	m->entries = entries;
 	m->nsocks = m->nfds = 0;
 	m->memory = NULL;
+	m->exact = false;
 	if (entries <= MIX_LOCAL) {
 		m->all = m->local_all;
 		m->socks = m->local_socks;
@@ -85,6 +87,9 @@ static void mix_add_sock(struct mix *m, u32 entry, ref object)
 {
 	m->socks[m->nsocks].sock = object;
 	m->socks[m->nsocks].events = engine_events((u32)(u16)m->all[entry].events);
+	if (m->exact)
+		m->socks[m->nsocks].events |=
+			EV_EXACT | ((u32)m->all[entry].events & (EV_ERR | EV_HUP));
 	m->sock_entry[m->nsocks++] = entry;
 }
 
@@ -253,10 +258,9 @@ EXPORT int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *time
 #define WORD_BITS (8 * (int)sizeof(unsigned long))
 enum { SELECT_WORDS = 1024 / (8 * sizeof(unsigned long)), SETS = 3 };
 
-static const short set_events[SETS] = {
-	POLLIN | POLLRDNORM | POLLRDBAND, POLLOUT | POLLWRNORM | POLLWRBAND, POLLPRI};
-static const short set_shown[SETS] = {POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR,
+static const short set_events[SETS] = {POLLIN | POLLRDNORM | POLLRDBAND | POLLHUP | POLLERR,
 	POLLOUT | POLLWRNORM | POLLWRBAND | POLLERR, POLLPRI};
+static const short set_bit[SETS] = {POLLIN, POLLOUT, POLLPRI};
 
 /* Does a set of the call name a number of ours? Sets beyond FD_SETSIZE, which some programs
  * allocate themselves, included. */
@@ -322,9 +326,8 @@ static int select_answer(const struct mix *m, int n, fd_set *sets[SETS])
 		int fd = m->all[k].fd;
 
 		for (i = 0; i < SETS; i++) {
-			if (!sets[i] ||
-				!(m->all[k].events & set_events[i] & ~(i < 2 ? POLLPRI : 0)) ||
-				!(m->all[k].revents & set_shown[i]))
+			if (!sets[i] || !(m->all[k].events & set_bit[i]) ||
+				!(m->all[k].revents & set_events[i]))
 				continue;
 			((unsigned long *)(void *)sets[i])[fd / WORD_BITS] |= 1ul
 									      << (fd % WORD_BITS);
@@ -343,6 +346,7 @@ static int select_ours_wait(
 	guard_enter();
 	rc = mix_begin(&m, entries);
 	if (!rc) {
+		m.exact = true;
 		select_fill(&m, n, sets);
 		mix_sort(&m);
 		rc = mix_wait(&m, deadline, mask);
