@@ -197,8 +197,13 @@ s64 call_sendmmsg(int fd, ref sk, struct mmsghdr *msgs, unsigned count, int flag
 s64 call_recvmmsg(
 	int fd, ref sk, struct mmsghdr *msgs, unsigned count, int flags, struct timespec *timeout);
 
-/* A message of a kernel socket has come: the descriptors in it are known now. */
+/* A message of a kernel socket is about to be sent, or has come: stack sockets in it are tied, or claimed. */
+void call_sending(const struct msghdr *user);
+void call_sending_all(const struct mmsghdr *user, unsigned count);
 void call_received(const struct msghdr *msg);
+
+/* As call_opened, for a number that may be a stack socket: it has come from another process. */
+int call_came(int fd);
 
 /* --- sockets --- */
 

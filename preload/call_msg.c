@@ -3,8 +3,6 @@
 
 #include <netinet/in.h>
 
-#include "preload/raw.h"
-
 /* --- one message --- */
 
 /* The list of a message, in `brief` when it is short. The caller frees d->iov in any case. */
@@ -241,48 +239,4 @@ s64 call_recvmmsg(
 		}
 	}
 	return done ? done : ret;
-}
-
-/* --- messages of the kernel's sockets --- */
-
-/*
- * A number for a file that this process knows already under another number (a stack socket sent to
- * ourselves), or for another.
- */
-static void received_fd(int fd)
-{
-	struct stat st;
-
-	call_opened(fd);
-	if (!host_up() || raw_fstat(fd, &st) < 0 || !S_ISSOCK(st.st_mode))
-		return;
-	for (int n = 0; n < fdtable_limit(); n++) {
-		struct stat other;
-		ref sk = fdtable_sock(n);
-
-		if (sk && raw_fstat(n, &other) == 0 && other.st_ino == st.st_ino &&
-			other.st_dev == st.st_dev) {
-			call_adopt(fd, sk, st.st_ino);
-			return;
-		}
-	}
-}
-
-void call_received(const struct msghdr *msg)
-{
-	struct cmsghdr *cmsg;
-
-	for (cmsg = CMSG_FIRSTHDR(msg); cmsg;
-		cmsg = CMSG_NXTHDR((struct msghdr *)(uintptr_t)msg, cmsg)) {
-		size_t count = (cmsg->cmsg_len - CMSG_LEN(0)) / sizeof(int);
-		int fd;
-
-		if (cmsg->cmsg_level != SOL_SOCKET || cmsg->cmsg_type != SCM_RIGHTS ||
-			cmsg->cmsg_len < CMSG_LEN(0))
-			continue;
-		for (size_t i = 0; i < count; i++) {
-			memcpy(&fd, CMSG_DATA(cmsg) + i * sizeof(fd), sizeof(fd));
-			received_fd(fd);
-		}
-	}
 }

@@ -28,13 +28,14 @@ static const struct config *config(void)
 }
 
 /*
- * A placeholder, its inode in *inode. The number, or negative errno. It is a stream whatever the
- * socket's type: a thread that meets the number before it stands in the table gets EINVAL from the
- * kernel, where a datagram socket would have it sleep for ever.
+ * A placeholder, its inode in *inode. The number, or negative errno. A thread that meets the number
+ * before it stands in the table gets an error from the kernel, where a datagram socket would have
+ * it sleep for ever; SOCK_SEQPACKET keeps messages apart should it be spliced.
  */
-static int placeholder(int flags, u64 *inode)
+static int placeholder(int type, int flags, u64 *inode)
 {
-	int fd = raw_socket(AF_UNIX, SOCK_STREAM | flags, 0);
+	int kind = type == SOCK_STREAM ? SOCK_STREAM : SOCK_SEQPACKET;
+	int fd = raw_socket(AF_UNIX, kind | flags, 0);
 	struct stat st = {0};
 	int ret;
 
@@ -77,7 +78,7 @@ static s64 open_socket(int type, int flags, int protocol)
 	host_leave();
 	if (!sk)
 		return error;
-	fd = placeholder(flags, &inode);
+	fd = placeholder(type, flags, &inode);
 	s = host_enter();
 	if (fd >= 0)
 		take_hold(s, sk, flags, inode);
@@ -266,6 +267,12 @@ s64 call_bind(int fd, ref sk, const struct sockaddr *addr, socklen_t len)
 	guard_enter();
 	ret = sock_bind(host_enter(), sk, &local);
 	host_leave();
+	if (ret == -EADDRINUSE) { /* or it was, by somebody whose end the keeper is about to learn
+				     of */
+		host_settle();
+		ret = sock_bind(host_enter(), sk, &local);
+		host_leave();
+	}
 	guard_leave(false);
 	return ret;
 }
@@ -341,6 +348,11 @@ s64 call_listen(int fd, ref sk, int backlog)
 	guard_enter();
 	ret = sock_listen(host_enter(), sk, backlog);
 	host_leave();
+	if (ret == -EADDRINUSE) {
+		host_settle();
+		ret = sock_listen(host_enter(), sk, backlog);
+		host_leave();
+	}
 	guard_leave(false);
 	return ret;
 }
@@ -427,7 +439,7 @@ static s64 accept_once(struct call *c, struct accepted *a, int flags)
 		if (ret != -EAGAIN)
 			return ret;
 		if (ready && a->fd < 0) {
-			a->fd = placeholder(flags, &a->inode);
+			a->fd = placeholder(SOCK_STREAM, flags, &a->inode);
 			ret = a->fd < 0 ? a->fd : 0;
 		} else {
 			ret = call_block(c, EV_IN, 0);

@@ -244,7 +244,7 @@ EXPORT int pidfd_open(pid_t pid, unsigned flags)
 
 EXPORT int pidfd_getfd(int pidfd, int fd, unsigned flags)
 {
-	return call_opened(libc.pidfd_getfd(pidfd, fd, flags));
+	return call_came(libc.pidfd_getfd(pidfd, fd, flags));
 }
 
 /* The files that libc makes under names of its own. */

@@ -178,6 +178,7 @@ EXPORT ssize_t sendmsg(int fd, const struct msghdr *msg, int flags)
 {
 	TRY(ssize_t, fd, call_sendmsg(fd, sk, msg, flags));
 	TRY_NETLINK(ssize_t, fd, ifaces_netlink_sendmsg(fd, msg, flags));
+	call_sending(msg);
 	return libc.sendmsg(fd, msg, flags);
 }
 
@@ -259,6 +260,7 @@ EXPORT ssize_t splice(
 EXPORT int sendmmsg(int fd, struct mmsghdr *msgs, unsigned count, int flags)
 {
 	TRY(int, fd, call_sendmmsg(fd, sk, msgs, count, flags));
+	call_sending_all(msgs, count);
 	return libc.sendmmsg(fd, msgs, count, flags);
 }
 

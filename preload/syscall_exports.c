@@ -7,6 +7,7 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/ioctl.h>
+#include <sys/pidfd.h>
 #include <sys/select.h>
 #include <sys/sendfile.h>
 #include <sys/uio.h>
@@ -59,6 +60,7 @@ __attribute__((used)) static const u8 syscall_known[NUMBERS] = {
 	[SYS_recvmsg] = 1,
 	[SYS_sendmmsg] = 1,
 	[SYS_recvmmsg] = 1,
+	[SYS_pidfd_getfd] = 1,
 };
 
 long syscall_dispatch(long nr, long a, long b, long c, long d, long e, long f);
@@ -204,6 +206,8 @@ long syscall_dispatch(long nr, long a, long b, long c, long d, long e, long f)
 		return sendfile((int)a, (int)b, (off_t *)c, (size_t)d);
 	case SYS_splice:
 		return splice((int)a, (off_t *)b, (int)c, (off_t *)d, (size_t)e, (unsigned)f);
+	case SYS_pidfd_getfd:
+		return pidfd_getfd((int)a, (int)b, (unsigned)c);
 	case SYS_close_range:
 		return close_range((unsigned)a, (unsigned)b, (int)c);
 	case SYS_poll:

@@ -14,6 +14,7 @@
 #include "preload/region.h"
 
 #define PATIENCE_S   1	 /* for a keeper that does not accept */
+#define SLICE	     512 /* sockets looked at under one hold of the lock */
 #define WITHOUT_PROC 256 /* numbers looked at when /proc is not there */
 
 /* --- tying --- */
@@ -183,6 +184,49 @@ int tether_claim(int fd)
 	guard_install();
 	guard_enter();
 	ret = claim(fd, &host, len);
+	guard_leave(false);
+	if (ret > 0)
+		call_changed(fd);
+	return ret;
+}
+
+/* The socket of an inode. The lock is given up now and then. */
+static ref claim_find(u64 inode)
+{
+	struct stack *s = host_enter();
+	ref found = 0;
+
+	for (u32 i = 0; !found && i < slab_touched(s, SLAB_SOCK); i++) {
+		const struct sock *sock = slab_at(s, SLAB_SOCK, i);
+
+		if (sock && sock->inode == inode && !(sock->flags & SOCK_ORPHAN))
+			found = sock->conn.slab.self;
+		if (i % SLICE == SLICE - 1) {
+			host_leave();
+			s = host_enter();
+		}
+	}
+	host_leave();
+	return found;
+}
+
+int tether_claim_untied(int fd)
+{
+	struct sockaddr_un name;
+	socklen_t len = sizeof(name), peer_len = sizeof(name);
+	struct stat st;
+	int ret = 0;
+	ref sk;
+
+	if (!host_up() || raw_getsockname(fd, (struct sockaddr *)&name, &len) < 0 ||
+		name.sun_family != AF_UNIX || len > offsetof(struct sockaddr_un, sun_path) ||
+		raw_getpeername(fd, (struct sockaddr *)&name, &peer_len) != -ENOTCONN ||
+		raw_fstat(fd, &st) < 0)
+		return 0;
+	guard_enter();
+	sk = claim_find(st.st_ino);
+	if (sk && fdtable_reserve(fd) == 0)
+		ret = claim_take(fd, sk, st.st_ino);
 	guard_leave(false);
 	if (ret > 0)
 		call_changed(fd);

@@ -41,6 +41,9 @@ u32 tether_tie_inherited(void);
  */
 int tether_claim(int fd);
 
+/* The same for a placeholder that is tied to nobody (pidfd_getfd): one of this process's host, as it knows by the inode. */
+int tether_claim_untied(int fd);
+
 /* At the start of a program: claims every tethered placeholder among its descriptors. Looks at /proc/self/fd once. */
 void tether_claim_all(void);
 
