@@ -70,6 +70,14 @@ struct sock *call_look(struct call *c, bool sending)
 	return sock;
 }
 
+struct sock *call_look_data(struct call *c, bool sending)
+{
+	struct sock *sock = call_look(c, sending);
+
+	c->gone = sock ? CALL_NOT_OURS : -EBADF;
+	return sock && sock->flags & SOCK_SPLICED ? NULL : sock;
+}
+
 s64 call_wait(struct call *c, u32 events)
 {
 	int ret;

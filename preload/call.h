@@ -2,7 +2,8 @@
  * What the interposed calls share; for call_*.c and the files of entry points only. A call on a
  * stack socket is a function call_<name> that returns what the system call would: 0 or positive, a
  * negative errno, or CALL_NOT_OURS when the number turned out to be another file's (it was closed
- * behind the shim's back and reused): the C library's function is called then.
+ * behind the shim's back and reused), or the call is one on data and the socket is spliced
+ * (splice.h): the C library's function is called then.
  */
 #ifndef PRELOAD_CALL_H
 #define PRELOAD_CALL_H
@@ -41,6 +42,7 @@ struct call {
 	bool timed;  /* SO_RCVTIMEO or SO_SNDTIMEO: never restarted after a signal */
 	bool polled; /* the device has been read once for a call that does not wait */
 	bool stream; /* what call_look saw last */
+	s64 gone;    /* call_look_data found no socket: the answer */
 	bool nonblocking;
 	u64 timeout_ns;
 	u64 deadline_ns;
@@ -65,6 +67,9 @@ bool call_again(struct call *c, s64 *ret);
  * or NULL when it is gone.
  */
 struct sock *call_look(struct call *c, bool sending);
+
+/* The same for data: NULL also for a spliced socket. The call's answer then is c->gone. */
+struct sock *call_look_data(struct call *c, bool sending);
 
 /*
  * After -EAGAIN, by what call_look saw: positive when the operation is to be tried again, else the

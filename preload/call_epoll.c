@@ -19,6 +19,7 @@
 #include "preload/guard.h"
 #include "preload/libc.h"
 #include "preload/raw.h"
+#include "preload/splice.h"
 #include "preload/wait.h"
 
 enum { BATCH = 128, NESTS = 32 };
@@ -258,6 +259,26 @@ static int ctl_nested(int epfd, int op, int fd, struct epoll_event *event)
 	return 0;
 }
 
+/* A spliced socket is the kernel's member; what it was in the stack's set until now goes. */
+static int ctl_spliced(int epfd, int op, int fd, ref sock, struct epoll_event *event)
+{
+	struct epoll_event none = {0};
+	ref set = 0;
+	bool moved;
+
+	if (fdtable_find(epfd, &set) == FD_EPOLL && set) {
+		guard_enter();
+		moved = epoll_set_ctl(host_enter(), set, EPOLL_CTL_DEL, sock, fd, &none) == 0;
+		host_leave();
+		guard_leave(false);
+		if (moved && op == EPOLL_CTL_DEL)
+			return 0;
+		if (moved)
+			op = EPOLL_CTL_ADD;
+	}
+	return libc.epoll_ctl(epfd, op, fd, event);
+}
+
 EXPORT int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
 	struct epoll_event e = {0};
@@ -270,6 +291,8 @@ EXPORT int epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 		return ctl_nested(epfd, op, fd, event);
 	if (target != FD_SOCKET)
 		return libc.epoll_ctl(epfd, op, fd, event);
+	if (splice_is(sock))
+		return ctl_spliced(epfd, op, fd, sock, event);
 	guard_enter();
 	kind = fdtable_find(epfd, &set);
 	if (kind == FD_SOCKET)
@@ -319,6 +342,21 @@ static int without_twins(struct epoll_event *e, int ours, int kernels)
 	return kept;
 }
 
+/* Members that have been spliced go over to the kernel's set. */
+static void move_spliced(int epfd, ref set)
+{
+	struct epoll_event event;
+	bool more;
+	int fd;
+
+	do {
+		more = epoll_take_spliced(host_enter(), set, &fd, &event);
+		host_leave();
+		if (more)
+			raw_syscall4(SYS_epoll_ctl, epfd, EPOLL_CTL_ADD, fd, (long)&event);
+	} while (more);
+}
+
 /* epoll_wait on a set with stack members: the number of events in out, or negative errno. */
 static int set_wait(
 	int epfd, ref set, struct epoll_event *out, int max, u64 deadline, const sigset_t *mask)
@@ -335,6 +373,11 @@ static int set_wait(
 		if (!es) {
 			host_leave();
 			return -EBADF;
+		}
+		if (es->spliced) {
+			host_leave();
+			move_spliced(epfd, set);
+			continue;
 		}
 		ours = (int)epoll_collect(s, set, out, (u32)max);
 		look = ours < max && (!ours || s->now_ns - es->kernel_ns >= KERNEL_LOOK_NS);

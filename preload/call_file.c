@@ -34,10 +34,11 @@ static s64 pipe_move(long nr, int pipe, const struct iovec *iov, int count)
 static s64 reserve(struct call *c, u64 len, int flags)
 {
 	struct sock *sock;
-	s64 n = -EBADF;
+	s64 n;
 
 	host_enter();
-	sock = call_look(c, true);
+	sock = call_look_data(c, true);
+	n = c->gone;
 	if (sock) {
 		c->plan->flags = (u32)flags;
 		c->plan->to.addr.family = FAMILY_NONE;
@@ -245,10 +246,11 @@ s64 call_splice_out(int in, const off_t *in_offset, int out, ref sk, const off_t
 static s64 take(struct call *c, u64 len)
 {
 	struct sock *sock;
-	s64 n = -EBADF;
+	s64 n;
 
 	host_enter();
-	sock = call_look(c, false);
+	sock = call_look_data(c, false);
+	n = c->gone;
 	if (sock && !c->stream) {
 		n = -EINVAL;
 	} else if (sock) {

@@ -48,10 +48,10 @@ static int gather(u8 *to, struct cursor from, u32 len)
 static s64 reserve(struct call *c, const struct call_data *d, u64 len, int flags, bool partial)
 {
 	static const struct plan_meta none = {.tos = -1, .ttl = -1};
-	struct sock *sock = call_look(c, true);
+	struct sock *sock = call_look_data(c, true);
 
 	if (!sock)
-		return -EBADF;
+		return c->gone;
 	/* The error of a connection that ends in the middle of a call is the next call's. */
 	if (partial && sock->error)
 		return -sock->error;
@@ -167,13 +167,15 @@ static s64 take(struct call *c, struct call_data *d, u64 len, bool partial)
 {
 	for (u32 tries = 0;; tries++) {
 		struct sock *sock;
-		s64 n = -EBADF;
+		s64 n;
 
 		host_enter();
-		sock = call_look(c, false);
-		if (sock && partial && sock->error) {
+		sock = call_look_data(c, false);
+		if (!sock) {
+			n = c->gone;
+		} else if (partial && sock->error) {
 			n = -sock->error;
-		} else if (sock) {
+		} else {
 			d->options = sock->options;
 			c->plan->flags = (u32)d->flags;
 			c->plan->full_len = 0;

@@ -13,6 +13,7 @@
 #include "preload/ifaces.h"
 #include "preload/libc.h"
 #include "preload/raw.h"
+#include "preload/splice.h"
 
 /* SO_ATTACH_FILTER: the value names the program's instructions, which the engine wants themselves.
  */
@@ -59,6 +60,10 @@ s64 call_setsockopt(int fd, ref sk, int level, int opt, const void *val, socklen
 	ret = sock_setopt(host_enter(), sk, level, opt, copy, size);
 	host_leave();
 	guard_leave(false);
+	/* Who reads and writes in the kernel waits there. */
+	if (ret == 0 && level == SOL_SOCKET &&
+		(opt == SO_RCVTIMEO || opt == SO_SNDTIMEO || opt == SO_RCVLOWAT) && splice_is(sk))
+		raw_setsockopt(fd, level, opt, copy, size);
 	return ret;
 }
 
@@ -170,6 +175,9 @@ s64 call_ioctl(int fd, ref sk, unsigned long request, void *arg)
 	case FIOASYNC:
 		return set_mode(fd, sk, request, arg);
 	case FIONREAD: /* SIOCINQ */
+		if (splice_is(sk))
+			return CALL_NOT_OURS;
+		return get_number(sk, request, arg);
 	case SIOCOUTQ:
 	case SIOCOUTQNSD:
 	case SIOCATMARK:

@@ -15,6 +15,7 @@
 #include "preload/guard.h"
 #include "preload/libc.h"
 #include "preload/raw.h"
+#include "preload/splice.h"
 #include "preload/wait.h"
 
 enum { MIX_LOCAL = 64, POLL_MAX = 1 << 20 };
@@ -100,17 +101,20 @@ static void mix_add_fd(struct mix *m, u32 entry)
 	m->fd_entry[m->nfds++] = entry;
 }
 
-/* Sorts the entries; true when one of them is ours. */
+/* Sorts the entries; true when one of them is ours. Spliced sockets are the kernel's. */
 static bool mix_sort(struct mix *m)
 {
 	bool ours = false;
 	u32 i;
 
+	m->nsocks = m->nfds = 0;
 	for (i = 0; i < m->entries; i++) {
 		ref object = 0;
 		enum fd_kind kind =
 			m->all[i].fd < 0 ? FD_OTHER : fdtable_find(m->all[i].fd, &object);
 
+		if (kind == FD_SOCKET && splice_is(object))
+			kind = FD_OTHER;
 		m->all[i].revents = 0;
 		if (kind == FD_SOCKET || (kind == FD_EPOLL && object)) {
 			mix_add_sock(m, i, object);
@@ -155,6 +159,16 @@ static int mix_join(struct mix *m)
 	return ready;
 }
 
+/* Has one of the sockets been spliced meanwhile? */
+static bool mix_spliced(const struct mix *m)
+{
+	for (u32 i = 0; i < m->nsocks; i++) {
+		if (m->socks[i].revents & EV_SPLICED)
+			return true;
+	}
+	return false;
+}
+
 /* Waits for the sorted entries. An interruption that has no handler to show for it (a cancellation
  * that is off) is not one. */
 static int mix_wait(struct mix *m, u64 deadline, const sigset_t *mask)
@@ -166,6 +180,10 @@ static int mix_wait(struct mix *m, u64 deadline, const sigset_t *mask)
 		if (rc == -EINTR && !guard_pending()) {
 			guard_leave(true);
 			guard_enter();
+			continue;
+		}
+		if (rc > 0 && mix_spliced(m)) {
+			mix_sort(m);
 			continue;
 		}
 		break;

@@ -19,6 +19,7 @@
 #include "preload/config.h"
 #include "preload/guard_signal.h"
 #include "preload/raw.h"
+#include "preload/splice.h"
 
 #define TYPE_FLAGS (SOCK_CLOEXEC | SOCK_NONBLOCK)
 
@@ -361,7 +362,7 @@ s64 call_shutdown(int fd, ref sk, int how)
 {
 	s64 ret;
 
-	if (!call_checked(fd, sk))
+	if (splice_is(sk) || !call_checked(fd, sk))
 		return CALL_NOT_OURS;
 	guard_enter();
 	ret = sock_shutdown(host_enter(), sk, how);

@@ -15,6 +15,8 @@
 #include "preload/epoll.h"
 
 #include "preload/epoll_set.h"
+#include "preload/fdtable.h"
+#include "preload/splice.h"
 #include "preload/wait.h"
 
 enum { EPOLL_SETS_MAX = 1u << 16, EPOLL_ITEMS_MAX = 1u << 20 };
@@ -118,7 +120,7 @@ static u32 item_mask(struct stack *s, const struct epoll_item *it)
 	if (ref_kind(it->target) == SLAB_EPOLL_SET)
 		return epoll_ready(s, it->target) ? it->events & (EPOLLIN | EPOLLRDNORM) : 0;
 	sk = sock_get(s, it->target);
-	return sk ? epoll_expand(sk, sock_poll(s, it->target)) & (it->events | EPOLLERR | EPOLLHUP)
+	return sk && !splice_is(it->target) ? epoll_expand(sk, sock_poll(s, it->target)) & (it->events | EPOLLERR | EPOLLHUP)
 		  : 0;
 }
 
@@ -151,10 +153,12 @@ void epoll_notify(struct stack *s, struct sock *sk, u32 events)
 		if (!it)
 			break;
 		next = it->watch_next;
+		es = epoll_set_get(s, it->set);
+		if (es && sk->flags & SOCK_SPLICED)
+			es->spliced = true;
 		if (!(happened & (it->events | EPOLLERR | EPOLLHUP)))
 			continue;
-		if (it->events & EPOLLEXCLUSIVE) {
-			es = epoll_set_get(s, it->set);
+		if (it->events & EPOLLEXCLUSIVE && !(sk->flags & SOCK_SPLICED)) {
 			if (exclusive_done || !es)
 				continue;
 			exclusive_done = es->waiters != 0;
@@ -168,6 +172,8 @@ bool epoll_ready(struct stack *s, ref set)
 	struct epoll_set *es = epoll_set_get(s, set);
 	u32 bound = es ? es->ready_count : 0;
 
+	if (es && es->spliced)
+		return true; /* it is to be looked at */
 	while (bound-- && es->ready_head) {
 		struct epoll_item *it = item_get(s, es->ready_head);
 
@@ -326,6 +332,28 @@ u32 epoll_collect(struct stack *s, ref set, struct epoll_event *out, u32 max)
 	if (es && n && es->ready_head && es->waiters)
 		wait_wake_one(s, es->waiters);
 	return n;
+}
+
+bool epoll_take_spliced(struct stack *s, ref set, int *fd, struct epoll_event *event)
+{
+	struct epoll_set *es = epoll_set_get(s, set);
+	struct epoll_item *it, *next;
+
+	if (!es || !es->spliced)
+		return false;
+	for (it = item_get(s, es->items); it; it = next) {
+		next = item_get(s, it->set_next);
+		/* One that is off goes when it is changed; one of another process, by that. */
+		if (it->flags & ITEM_DISABLED || !splice_is(it->target) ||
+			fdtable_sock(it->fd) != it->target)
+			continue;
+		*fd = it->fd;
+		*event = (struct epoll_event){.events = it->events, .data.u64 = it->data};
+		item_free(s, it);
+		return true;
+	}
+	es->spliced = false;
+	return false;
 }
 
 void epoll_forget(struct stack *s, ref sock)

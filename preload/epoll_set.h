@@ -19,6 +19,7 @@ struct epoll_set {
 	u32 ready_count;
 	ref waiters;	 /* sleeping epoll_wait, poll and select calls (struct waiter) */
 	ref watch_items; /* items of other sets of which this one is a member */
+	bool spliced;  /* sockets in it have become the kernel's (epoll_take_spliced) */
 	u64 kernel_ns; /* when the kernel's members were last looked at while the stack's had events
 			*/
 };
@@ -47,6 +48,12 @@ int epoll_set_ctl(
 
 /* Takes at most max events; how many. */
 u32 epoll_collect(struct stack *s, ref set, struct epoll_event *out, u32 max);
+
+/*
+ * Takes an item out whose socket has been spliced: it is to be added to the kernel's set under this
+ * process's number fd. False when there is none.
+ */
+bool epoll_take_spliced(struct stack *s, ref set, int *fd, struct epoll_event *event);
 
 /* The mask that poll(2) shows for what the engine reports: POLLRDNORM beside POLLIN and so on. */
 u32 epoll_expand(const struct sock *sk, u32 mask);

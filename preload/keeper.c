@@ -26,6 +26,7 @@
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
+#include "preload/pump.h"
 #include "preload/tether.h"
 
 #define KEEPER_FD     3
@@ -457,11 +458,12 @@ static void keeper_connection(struct watch *listener)
 
 static void keeper_timer(struct watch *w)
 {
-	u64 count;
+	u64 count, now = host_now();
 
 	raw_read(w->fd, &count, sizeof(count));
 	watch_timer(NEVER);
-	watch_timer(tether_look(host_now()));
+	watch_timer(tether_look(now));
+	watch_timer(pump_look(now));
 }
 
 static void keeper_event(struct watch *w, u32 events)
@@ -569,6 +571,8 @@ static void keeper_control(bool readable, bool rung)
 	}
 	if (readable || settle)
 		keeper_listen_to();
+	if (readable || rung)
+		pump_serve();
 	if (settle)
 		host_settled(asked);
 }

@@ -10,8 +10,11 @@
  */
 #include <stdio.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/resource.h>
 
+#include "preload/pump.h"
+#include "preload/splice.h"
 #include "preload/tether.h"
 #include "preload/watch.h"
 
@@ -76,6 +79,26 @@ static struct sock *tether_sock(struct stack *s, const struct tether *t)
 	return sk && sk->inode == t->inode && !(sk->flags & SOCK_ORPHAN) ? sk : NULL;
 }
 
+/* Back to its holders. */
+static void tether_let_go(const struct tether *t)
+{
+	struct sock *sk = tether_sock(host_enter(), t);
+
+	if (sk)
+		sk->flags &= ~(u32)SOCK_TETHERED;
+	if (sk && !sk->holders)
+		sock_close(host_stack(), t->sock);
+	host_leave();
+}
+
+/* From now on its bytes are moved. */
+static void tether_pump(struct watch *w)
+{
+	w->tether.flags |= TETHER_PUMPED;
+	pump_start(w->index, w->fd, w->tether.sock);
+	watch_events(w, TETHER_EVENTS | EPOLLOUT);
+}
+
 /* A connection has come. The member marks the socket too; one of the two may be late, or dead. */
 static void tether_begin(int fd)
 {
@@ -89,8 +112,11 @@ static void tether_begin(int fd)
 		t.sock = tether_named(&name, len, &t.inode);
 	if (t.sock) {
 		sk = tether_sock(host_enter(), &t);
-		if (sk)
+		if (sk) {
 			sk->flags |= SOCK_TETHERED;
+			if (!sk->holders)
+				splice_due(host_stack(), sk);
+		}
 		host_leave();
 	}
 	if (!sk) {
@@ -98,16 +124,13 @@ static void tether_begin(int fd)
 		return;
 	}
 	w = watch_add(fd, WATCH_TETHER, WATCH_NOBODY, TETHER_EVENTS);
-	if (w) {
-		w->tether = t;
+	if (!w) {
+		tether_let_go(&t);
 		return;
 	}
-	sk = tether_sock(host_enter(), &t); /* back to its holders */
-	if (sk)
-		sk->flags &= ~(u32)SOCK_TETHERED;
-	if (sk && !sk->holders)
-		sock_close(host_stack(), t.sock);
-	host_leave();
+	w->tether = t;
+	if (sk->flags & SOCK_SPLICED)
+		tether_pump(w);
 }
 
 void tether_accept(struct watch *listener)
@@ -143,9 +166,10 @@ bool tether_pending(void)
 
 /* --- the connections --- */
 
-/* Is the placeholder still there? Its name is taken then. */
-static bool tether_exists(const struct watch *w)
+/* The placeholder's name is taken then. */
+bool tether_exists(u32 index)
 {
+	const struct watch *w = watch_of(index);
 	struct sockaddr_un name;
 	socklen_t len = tether_own_name(w->tether.sock, w->tether.inode, &name), size = sizeof(int);
 	int type = SOCK_STREAM, fd, ret;
@@ -183,7 +207,7 @@ static void tether_end(struct watch *w)
 
 static void tether_hangup(struct watch *w)
 {
-	if (!tether_exists(w)) {
+	if (!tether_exists(w->index)) {
 		tether_end(w);
 		return;
 	}
@@ -195,12 +219,51 @@ static void tether_hangup(struct watch *w)
 	watch_timer(tethers.look_again_ns);
 }
 
+static bool tether_bytes(const struct watch *w)
+{
+	int bytes = 0;
+
+	raw_ioctl(w->fd, FIONREAD, &bytes);
+	return bytes > 0;
+}
+
 void tether_event(u32 index, u32 events)
 {
 	struct watch *w = watch_of(index);
 
-	if (events & (EPOLLHUP | EPOLLERR))
+	/* What somebody without the library has written comes first. */
+	if (!(w->tether.flags & TETHER_PUMPED) &&
+		(!(events & (EPOLLHUP | EPOLLERR)) || tether_bytes(w)))
+		tether_pump(w);
+	if (w->tether.flags & TETHER_PUMPED)
+		pump_event(w->tether.sock, events);
+	else
 		tether_hangup(w);
+}
+
+void tether_splice(ref sk)
+{
+	struct watch *w, *next;
+
+	for (w = watch_first(WATCH_NOBODY); w; w = next) {
+		next = watch_next(w);
+		if (w->kind == WATCH_TETHER && w->tether.sock == sk &&
+			!(w->tether.flags & TETHER_PUMPED))
+			tether_pump(w);
+	}
+}
+
+void tether_ended(u32 index, bool lost)
+{
+	struct watch *w = watch_of(index);
+	struct tether t = w->tether;
+
+	if (lost) {
+		tether_end(w);
+		return;
+	}
+	watch_end(w);
+	tether_let_go(&t);
 }
 
 u64 tether_look(u64 now)
@@ -214,7 +277,8 @@ u64 tether_look(u64 now)
 	tethers.look_again_ns = now + LOOK_AGAIN_NS;
 	for (w = watch_first(WATCH_NOBODY); w; w = next) {
 		next = watch_next(w);
-		if (w->kind == WATCH_TETHER && w->tether.flags & TETHER_SHUT && !tether_exists(w))
+		if (w->kind == WATCH_TETHER && w->tether.flags & TETHER_SHUT &&
+			!tether_exists(w->index))
 			tether_end(w);
 	}
 	return tethers.shut ? tethers.look_again_ns : NEVER;

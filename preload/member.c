@@ -10,6 +10,7 @@
 #include "preload/region.h"
 
 #include "preload/epoll.h"
+#include "preload/splice.h"
 #include "preload/wait.h"
 #include "stack/tcp.h"
 
@@ -87,6 +88,8 @@ void host_hold(struct stack *s, ref r)
 /* No process holds it any more. Whether a descriptor is left elsewhere a tether will tell. */
 static u64 hold_ended(struct stack *s, struct sock *sk)
 {
+	if (sk->flags & SOCK_TETHERED)
+		splice_due(s, sk);
 	if (sk->flags & (SOCK_TETHERED | SOCK_ORPHAN))
 		return 0;
 	epoll_forget(s, sk->conn.slab.self);

@@ -8,20 +8,22 @@
 #include "preload/host.h"
 
 /*
- * Splices a tethered socket whose header has been read: because a member said so, because somebody
- * without the library has written to the connection or shut it down, or because no member holds it any more. Takes the
- * descriptor over: it must be watched by nobody else from now on, and is closed by the pump. Behind
- * it tether_ended(tether) is called once: no descriptor is left anywhere, or the connection was
- * reset.
- *
- * The header's last byte is best left unread in the connection (`rest` 1): by a byte that the keeper
- * has not read a program learns ECONNRESET when the keeper closes. `rest` 0: it sees the end instead, until it has written something.
+ * Splices a tethered socket: because a member said so, because somebody without the library has
+ * written to the connection or shut it down, or because no member holds it any more. The descriptor
+ * is watched, edge-triggered, for everything (tether_event hands it to pump_event), until
+ * tether_ended(tether, lost) is called: no descriptor is left anywhere (lost), or the connection
+ * was reset.
  */
-void pump_start(u32 tether, int fd, ref sk, u32 rest);
+void pump_start(u32 tether, int fd, ref sk);
 
-/* A descriptor to be polled for input beside the others: then, and when the keeper's bell was rung,
- * pump_serve is to be called. -1 without memory. */
-int pump_open(void);
+/* EPOLL* of its descriptor. */
+void pump_event(ref sk, u32 events);
+
+/* After the keeper's descriptors have been looked at, or its bell was rung: moves what is to be
+ * moved. */
 void pump_serve(void);
+
+/* What is to be looked at by time. When to be called again, or NEVER. */
+u64 pump_look(u64 now);
 
 #endif

@@ -79,6 +79,9 @@ struct host {
 	u32 owed[64]; /* slots with a wake-up to deliver; beyond that all are searched */
 	u64 sleeping[SLOTS_MAX / 64]; /* slots asleep behind the driver */
 	u64 grow_after_ns;	      /* the keeper found no memory: when to ask again */
+	u32 due_count; /* sockets that the keeper is to look at (splice.h); due_all: at every one */
+	u32 due_all;
+	ref due[256];
 	u32 slots;		      /* that exist */
 	u32 slot_spans;
 	u32 slot_span[SLOT_SPANS];

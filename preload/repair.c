@@ -14,6 +14,7 @@
 #include "preload/region.h"
 
 #include "preload/epoll.h"
+#include "preload/splice.h"
 #include "preload/wait.h"
 
 void host_repair(struct stack *s)
@@ -30,6 +31,7 @@ void host_repair(struct stack *s)
 	wait_repair(s);
 	epoll_repair(s);
 	member_repair(s);
+	splice_repair();
 	LOG(s, LOG_HOST, LOG_WARN, "a thread died inside the lock");
 	/* Whom the dead one wanted to wake; whoever looks next has something to do. */
 	host->owed_count = ARRAY_LEN(host->owed) + 1;

@@ -3,8 +3,8 @@
  *
  * The keeper then moves the bytes between its end of the tether and the engine's socket (pump.c).
  * From the moment SOCK_SPLICED is set, members make data calls (and shutdown, poll, epoll and
- * FIONREAD) on the kernel's descriptor as everybody else does, in one order with them; names, options and the
- * rest stay with the stack. There is no way back.
+ * FIONREAD) on the kernel's descriptor as everybody else does, in one order with them; names,
+ * options and the rest stay with the stack. There is no way back.
  */
 #ifndef PRELOAD_SPLICE_H
 #define PRELOAD_SPLICE_H
@@ -21,12 +21,16 @@ int splice_begin(int fd, ref sk);
 /* Under the lock: the same for a socket that is tied already. */
 void splice_set(struct stack *s, struct sock *sk);
 
-/* Is it? By a look without the lock: once true, it stays so. */
+/*
+ * Do its data go through the kernel's descriptor? By a look without the lock: once true, it stays
+ * so. A connect that was on its way at the switch is waited for in the stack.
+ */
 static inline bool splice_is(ref sk)
 {
 	const struct sock *sock = sock_get(host_stack(), sk);
 
-	return sock && __atomic_load_n(&sock->flags, __ATOMIC_ACQUIRE) & SOCK_SPLICED;
+	return sock && __atomic_load_n(&sock->flags, __ATOMIC_ACQUIRE) & SOCK_SPLICED &&
+	       sock->state != SOCK_CONNECTING;
 }
 
 /*

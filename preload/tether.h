@@ -67,6 +67,18 @@ int tether_listen(const struct sockaddr_un *rendezvous, socklen_t len);
 void tether_accept(struct watch *listener);
 void tether_event(u32 index, u32 events);
 
+/* A tethered socket is to be spliced (pump.h), if its connection has come already; else when it comes. */
+void tether_splice(ref sk);
+
+/* Is the placeholder still there? For after a hang-up. */
+bool tether_exists(u32 index);
+
+/*
+ * From the pump: no descriptor of the socket is left anywhere (lost), or its connection has been
+ * reset, and the keeper's end is closed to say so: the socket then ends with its last holder.
+ */
+void tether_ended(u32 index, bool lost);
+
 /* There are tethers, or some are about to come. */
 bool tether_pending(void);
 

@@ -16,6 +16,7 @@
 #include "preload/epoll.h"
 #include "preload/guard.h"
 #include "preload/raw.h"
+#include "preload/splice.h"
 
 struct waiter {
 	struct slab_head slab;
@@ -220,6 +221,8 @@ void wait_dispatch(struct stack *s)
 
 		if (!sk)
 			continue;
+		if (sk->flags & SOCK_SPLICED)
+			splice_due(s, sk);
 		if (sk->waiters)
 			wait_wake(s, sk->waiters, events);
 		if (sk->watch_items)
@@ -234,15 +237,18 @@ static u32 wait_look(struct stack *s, struct wait_sock *socks, u32 count)
 
 	for (i = 0; i < count; i++) {
 		struct wait_sock *w = &socks[i];
+		const struct sock *sk = sock_get(s, w->sock);
 
 		if (ref_kind(w->sock) == SLAB_EPOLL_SET)
 			w->revents = epoll_ready(s, w->sock) ? w->events & EV_IN : 0;
-		else if (sock_get(s, w->sock))
+		else if (!sk)
+			w->revents = EV_NVAL;
+		else if (sk->flags & SOCK_SPLICED && sk->state != SOCK_CONNECTING)
+			w->revents = EV_SPLICED;
+		else
 			w->revents =
 				sock_poll(s, w->sock) &
 				(w->events & EV_EXACT ? w->events : w->events | EV_ERR | EV_HUP);
-		else
-			w->revents = EV_NVAL;
 		ready += w->revents != 0;
 	}
 	return ready;

@@ -14,6 +14,12 @@ struct wait_sock {
 };
 
 /*
+ * Reported instead for a socket that is spliced (splice.h) and not connecting any more: the caller
+ * goes on with the kernel's descriptor.
+ */
+#define EV_SPLICED 0x20000u
+
+/*
  * Waits until one of the sockets has one of its events, a kernel descriptor has events, the
  * deadline passes, or a signal handler is due. Without the lock. Returns the number of entries with
  * revents (sockets and descriptors together), 0 at the deadline, -EINTR. A socket that has been

@@ -29,6 +29,7 @@ enum watch_kind {
 enum tether_flag {
 	TETHER_SHUT = 1, /* a program without the library has shut it down in both directions; not
 			    yet closed */
+	TETHER_PUMPED = 2, /* spliced: pump.c moves its bytes */
 };
 
 /* What is at the other end of a WATCH_TETHER. */
