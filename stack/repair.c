@@ -99,6 +99,10 @@ static void repair_sock(struct stack *s, struct sock *sk)
 		slab_discard(s, sk->conn.slab.self); /* half made, or half freed */
 		return;
 	}
+	if (t && !t->state) { /* on its way to a block without a connection */
+		t->sock = sk->conn.slab.self;
+		tcp_block_reset(t);
+	}
 	received = repair_queue(s, &sk->rxq);
 	if (t) {
 		sent = repair_chain(s, &t->snd_head, &t->snd_tail);
@@ -393,37 +397,71 @@ static bool repair_close(struct stack *s, struct sock *sk, const struct tcp *t)
 	return sock_get(s, self) != NULL;
 }
 
-/* What the dead process may have owed on this connection is done; one that was cut in the middle is
- * reset. */
-static void repair_connection(struct stack *s, struct sock *sk, struct tcp *t)
+/* The other end of a connection with ourselves has gone, and its last segment with the dead one. */
+static bool repair_is_alone(struct stack *s, const struct sock *sk, const struct tcp *t)
+{
+	return tcp_synchronized(t) && netif_is_local(s, &sk->conn.remote.addr) &&
+	       !conn_lookup(s, PROTO_TCP, &sk->conn.remote, &sk->conn.local);
+}
+
+/* A connection's first place is its request's: one that has not taken it over is given up. */
+static bool repair_is_twin(struct stack *s, const struct sock *sk, const struct tcp *t)
+{
+	for (u32 i = 0; t->state == TCP_SYN_RECEIVED && t->listener &&
+			i < slab_touched(s, SLAB_TCP_REQUEST);
+		i++) {
+		const struct tcp_request *req = slab_at(s, SLAB_TCP_REQUEST, i);
+
+		if (req && endpoint_equal(&req->conn.remote, &sk->conn.remote) &&
+			endpoint_equal(&req->conn.local, &sk->conn.local))
+			return true;
+	}
+	return false;
+}
+
+static void repair_reset(struct stack *s, struct sock *sk, struct tcp *t, const char *broken)
 {
 	ref self = sk->conn.slab.self;
-	const char *broken;
 
-	if (t->state == TCP_TIME_WAIT) { /* a socket's for an instant: its struct tcp_timewait goes on */
-		tcp_done(s, sk, t, 0);
-		return;
-	}
-	wheel_arm(s, self, s->now_ns); /* looks at all its deadlines */
-	if (tcp_synchronized(t))
-		tcp_output(s, sk, t);
-	if (!sock_get(s, self))
-		return;
-	broken = tcp_check(s, sk);
-	/* States that last only within an entry. */
-	if (!broken && t->state == TCP_SYN_RECEIVED && (t->listener || t->rtx_at == NEVER))
-		broken = "not yet established";
-	if (!broken && t->flags & TCPF_FIN_SENT && t->snd_una == t->snd_nxt &&
-		(t->state == TCP_FIN_WAIT_1 || t->state == TCP_CLOSING || t->state == TCP_LAST_ACK))
-		broken = "FIN acknowledged";
-	if (!broken)
-		return;
 	counter_inc(s, counter_repair_reset);
 	LOG(s, LOG_TCP, LOG_ERROR, "%E %E reset in a repair: %s", &sk->conn.local, &sk->conn.remote,
 		broken);
 	tcp_abort(s, sk, t);
 	if (sock_get(s, self))
 		repair_closed(s, sk, t);
+}
+
+/* What the dead process may have owed on this connection is done; one that was cut in the middle is
+ * mended, or reset. */
+static void repair_connection(struct stack *s, struct sock *sk, struct tcp *t)
+{
+	ref self = sk->conn.slab.self;
+	const char *broken;
+
+	if (t->state == TCP_TIME_WAIT ||
+		repair_is_twin(s, sk,
+			t)) { /* a socket's for an instant: its struct tcp_timewait goes on */
+		tcp_done(s, sk, t, 0);
+		return;
+	}
+	if (repair_is_alone(s, sk, t)) {
+		tcp_done(s, sk, t, ECONNRESET);
+		return;
+	}
+	if (!tcp_mend(s, sk, t)) {
+		repair_reset(s, sk, t, "queues");
+		return;
+	}
+	if (!sock_get(s, self) || t->state == TCP_CLOSED)
+		return;
+	wheel_arm(s, self, s->now_ns); /* looks at all its deadlines */
+	if (tcp_synchronized(t))
+		tcp_output(s, sk, t);
+	if (!sock_get(s, self))
+		return;
+	broken = tcp_check(s, sk);
+	if (broken)
+		repair_reset(s, sk, t, broken);
 }
 
 static void repair_sockets(struct stack *s)

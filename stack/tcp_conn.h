@@ -104,7 +104,7 @@ static inline bool tcp_all_sent(const struct tcp *t)
 }
 
 /* --- tcp_rates.c --- */
-void tcp_rates_sent(struct stack *s, struct tcp *t);	    /* after everything that could be sent was */
+void tcp_rates_sent(struct stack *s, struct tcp *t); /* after everything that could be sent was */
 void tcp_rates_acked(const struct stack *s, struct tcp *t); /* something has been acknowledged */
 struct tcp_rates tcp_rates_now(const struct stack *s, const struct tcp *t);
 
@@ -166,6 +166,13 @@ void tcp_segment_arrives(struct stack *s, struct sock *sk, struct tcp *t, struct
 void tcp_established(
 	struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg);
 void tcp_challenge(struct stack *s, struct sock *sk, struct tcp *t);
+/* What the peer's FIN, and the acknowledgement of ours, lead to. False: the connection has ended.
+ */
+bool tcp_take_fin(struct stack *s, struct sock *sk, struct tcp *t);
+bool tcp_advance_close(struct stack *s, struct sock *sk, struct tcp *t);
+
+/* --- tcp_mend.c: after a death in the middle of an entry. False: it can't be mended. --- */
+bool tcp_mend(struct stack *s, struct sock *sk, struct tcp *t);
 
 /* --- tcp_ack.c --- */
 /* Works on the segment's acknowledgement, which lies in snd_una .. snd_nxt, window and SACK. */

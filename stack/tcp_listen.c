@@ -142,7 +142,6 @@ static void tcp_request_new(
 	req->conn.proto = PROTO_TCP;
 	req->conn.ifindex = listener->conn.ifindex;
 	req->timer.deadline_ns = NEVER;
-	req->listener = listener->conn.slab.self;
 	req->irs = seg->seq;
 	req->iss = tcp_isn(s, &req->conn.local, &req->conn.remote);
 	if (seg->isn_above && seq_leq(req->iss, seg->isn_above))
@@ -160,6 +159,8 @@ static void tcp_request_new(
 		req->rcv_wscale = 0;
 	req->tos = listener->tos;
 	req->began_ns = s->now_ns;
+	/* With a listener it counts in a repair. */
+	__atomic_store_n(&req->listener, listener->conn.slab.self, __ATOMIC_RELEASE);
 	conn_insert(s, &req->conn);
 	tcp_request_link(s, t, req);
 	tcp_request_syn_ack(s, req);
@@ -309,7 +310,8 @@ void tcp_request_input(struct stack *s, struct tcp_request *req, struct tcp_segm
 						   seq_gt(end, expected);
 
 	if ((seg->flags & (TH_SYN | TH_ACK | TH_RST)) == TH_SYN && seg->seq == req->irs) {
-		if (s->now_ns - req->sent_ns >= NS_PER_MS || !req->sent_ns) /* the SYN-ACK was lost */
+		if (s->now_ns - req->sent_ns >= NS_PER_MS ||
+			!req->sent_ns) /* the SYN-ACK was lost */
 			tcp_request_syn_ack(s, req);
 		else
 			counter_inc(s, counter_tcp_discarded);

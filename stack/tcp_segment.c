@@ -62,7 +62,6 @@ static void tcp_take_syn(
 
 void tcp_established(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
 {
-	tcp_set_state(s, sk, t, TCP_ESTABLISHED);
 	t->rtx_at = NEVER;
 	t->rtx_mode = TCP_RTX_NONE;
 	if (t->retries || t->backoff) { /* RFC 6298 5.7, RFC 5681 3.1: a SYN was lost */
@@ -81,6 +80,9 @@ void tcp_established(struct stack *s, struct sock *sk, struct tcp *t, const stru
 	t->snd_wl2 = seg->ack;
 	tcp_cc_of(t)->init(t);
 	tcp_sndbuf_grow(s, sk, t);
+	/* A repair begins the handshake's last step again until the state says that it is done. */
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);
+	tcp_set_state(s, sk, t, TCP_ESTABLISHED);
 	tcp_timer_keepalive(s, sk, t);
 	counter_inc(s, t->flags & TCPF_PASSIVE ? counter_tcp_passive : counter_tcp_active);
 	sk->state = SOCK_CONNECTED;
@@ -278,7 +280,7 @@ static bool tcp_ack_syn_received(
 }
 
 /* After our FIN has been acknowledged. False when the connection has ended here. */
-static bool tcp_advance_close(struct stack *s, struct sock *sk, struct tcp *t)
+bool tcp_advance_close(struct stack *s, struct sock *sk, struct tcp *t)
 {
 	if (!tcp_fin_acked(t))
 		return true;
@@ -335,7 +337,7 @@ static bool tcp_nobody_reads(
 }
 
 /* Eighth: the FIN, once everything before it is there. */
-static bool tcp_take_fin(struct stack *s, struct sock *sk, struct tcp *t)
+bool tcp_take_fin(struct stack *s, struct sock *sk, struct tcp *t)
 {
 	if (!(t->flags & TCPF_FIN_SEEN) || t->flags & TCPF_RCV_FIN || t->rcv_nxt != t->fin_seq)
 		return true;
