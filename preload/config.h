@@ -58,6 +58,7 @@ struct config {
 	u32 fallback; /* enum config_fallback */
 	u32 loopback; /* enum config_loopback */
 	u32 spin_us;
+	u32 follow_exec;
 	u32 off;
 	u8 log[LOG_AREAS]; /* enum log_level, by enum log_area */
 	char log_file[CONFIG_TEXT_MAX];

@@ -51,6 +51,9 @@ const struct config_key config_keys[] = {
 		"who serves 127.0.0.0/8"},
 	{"spin", CONFIG_NUMBER, ONE(spin_us), 0, 1000000, "MICROSECONDS", "0",
 		"how long a waiting thread polls before it sleeps"},
+	{"follow_exec", CONFIG_BOOL, ONE(follow_exec), UNLIMITED, "0|1", "1",
+		"programs started with a scrubbed environment get the library and these settings "
+		"all the same"},
 	{"off", CONFIG_BOOL, ONE(off), UNLIMITED, "0|1", "0", "1 sends everything to the kernel"},
 	{"log", CONFIG_LOG, OFF(log), LOG_AREAS, 1, UNLIMITED, "PROTOCOL[:LEVEL],...", NULL,
 		"what to log, as in tcp,arp:debug: device, eth, arp, ip, icmp, udp, tcp, sock, "

@@ -197,7 +197,7 @@ static void host_bound_fds(struct host_local *local)
 	}
 }
 
-static void host_fork_prepare(void)
+void host_fork_prepare(void)
 {
 	if (!host_up())
 		return;
@@ -207,7 +207,7 @@ static void host_fork_prepare(void)
 	fork_member = join_fork(&host_local) + 1;
 }
 
-static void host_fork_parent(void)
+void host_fork_parent(void)
 {
 	if (!fork_member)
 		return;
@@ -216,7 +216,7 @@ static void host_fork_parent(void)
 	guard_leave(false);
 }
 
-static void host_fork_child(void)
+void host_fork_child(void)
 {
 	if (!fork_member)
 		return;
@@ -262,6 +262,7 @@ static int host_joined(struct host_page *page, struct host_local *local)
 
 	local->alive = &page->alive;
 	local->pid = (u32)raw_getpid();
+	local->uid = (u32)raw_syscall0(SYS_geteuid);
 	if (local->log_fd < 0 && loaded->error == 0 && config_logs(&loaded->config))
 		local->log_fd = raw_fcntl(2, F_DUPFD_CLOEXEC, local->control_fd);
 	host_bound_fds(local);

@@ -10,6 +10,7 @@
 #include <dirent.h>
 #include <poll.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdarg.h>
 #include <stdbool.h>
 #include <stdio.h>
@@ -120,6 +121,22 @@ struct winsize;
 	X(FILE *, freopen, (const char *, const char *, FILE *), -1)                               \
 	X(FILE *, tmpfile, (void), -1)                                                             \
 	X(FILE *, popen, (const char *, const char *), -1)                                         \
+	X(int, system, (const char *), -1)                                                         \
+	X(int, execve, (const char *, char *const *, char *const *), SYS_execve)                   \
+	X(int, execveat, (int, const char *, char *const *, char *const *, int), SYS_execveat)     \
+	X(int, posix_spawn,                                                                        \
+		(pid_t *, const char *, const posix_spawn_file_actions_t *,                        \
+			const posix_spawnattr_t *, char *const *, char *const *),                  \
+		-1)                                                                                \
+	X(int, posix_spawnp,                                                                       \
+		(pid_t *, const char *, const posix_spawn_file_actions_t *,                        \
+			const posix_spawnattr_t *, char *const *, char *const *),                  \
+		-1)                                                                                \
+	X(int, posix_spawn_file_actions_init, (posix_spawn_file_actions_t *), -1)                  \
+	X(int, posix_spawn_file_actions_destroy, (posix_spawn_file_actions_t *), -1)               \
+	X(int, posix_spawn_file_actions_adddup2, (posix_spawn_file_actions_t *, int, int), -1)     \
+	X(pid_t, _Fork, (void), -1)                                                                \
+	X(int, clone, (int (*)(void *), void *, int, void *, ...), -1)                             \
 	X(int, pclose, (FILE *), -1)                                                               \
 	X(int, fclose, (FILE *), -1)                                                               \
 	X(int, vdprintf, (int, const char *, va_list), -1)                                         \

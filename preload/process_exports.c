@@ -1,18 +1,25 @@
 /*
- * Interposed: vfork, and what gives standard input and output to other files inside libc. A child
- * that shares its parent's memory would close and overwrite the parent's entries in the table of
- * descriptors on its way to exec; so vfork is run as fork, which POSIX allows. posix_spawn, system
- * and popen make their children inside libc, by system calls that do not pass here.
+ * Interposed: forks that pthread_atfork's handlers do not see, and what gives standard input and
+ * output to other files inside libc.
+ *
+ * A child's hold of its parent's sockets is written down before the child exists (join_fork), or
+ * the parent's close right after the fork would be the last one. A child that shares its parent's
+ * memory would close and overwrite the parent's entries in the table of descriptors on its way to
+ * exec; so vfork is run as fork, which POSIX allows. A clone() with CLONE_VM passes untouched.
+ * posix_spawn, system and popen, whose children are made inside libc, are exec_exports.c's.
  */
 #include <pty.h>
+#include <sched.h>
 #include <unistd.h>
 #include <utmp.h>
 
 #include "preload/call.h"
 #include "preload/export.h"
 #include "preload/libc.h"
+#include "preload/region.h"
 
 pid_t __vfork(void);
+int __clone(int (*run)(void *), void *stack, int flags, void *argument, ...);
 
 EXPORT pid_t vfork(void)
 {
@@ -22,6 +29,68 @@ EXPORT pid_t vfork(void)
 EXPORT pid_t __vfork(void)
 {
 	return fork();
+}
+
+EXPORT pid_t _Fork(void)
+{
+	pid_t pid;
+
+	libc_need();
+	host_fork_prepare();
+	pid = libc._Fork();
+	if (pid == 0)
+		host_fork_child();
+	else
+		host_fork_parent();
+	return pid;
+}
+
+/* What a child made by clone() runs; it lies in the child's copy of its parent's stack. */
+struct clone_start {
+	int (*run)(void *);
+	void *argument;
+};
+
+static int clone_begin(void *start)
+{
+	const struct clone_start *child = start;
+
+	host_fork_child();
+	return child->run(child->argument);
+}
+
+EXPORT int clone(int (*run)(void *), void *stack, int flags, void *argument, ...)
+{
+	struct clone_start start = {run, argument};
+	void *parent_tid, *tls, *child_tid;
+	va_list args;
+	int pid;
+
+	va_start(args, argument);
+	parent_tid = va_arg(args, void *);
+	tls = va_arg(args, void *);
+	child_tid = va_arg(args, void *);
+	va_end(args);
+	libc_need();
+	if (flags & CLONE_VM || !run || !stack)
+		return libc.clone(run, stack, flags, argument, parent_tid, tls, child_tid);
+	host_fork_prepare();
+	pid = libc.clone(clone_begin, stack, flags, &start, parent_tid, tls, child_tid);
+	host_fork_parent();
+	return pid;
+}
+
+EXPORT int __clone(int (*run)(void *), void *stack, int flags, void *argument, ...)
+{
+	void *parent_tid, *tls, *child_tid;
+	va_list args;
+
+	va_start(args, argument);
+	parent_tid = va_arg(args, void *);
+	tls = va_arg(args, void *);
+	child_tid = va_arg(args, void *);
+	va_end(args);
+	return clone(run, stack, flags, argument, parent_tid, tls, child_tid);
 }
 
 /* libc has put other files under the first three numbers. */

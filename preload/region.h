@@ -110,6 +110,7 @@ struct host_local {
 	u32 epoch;  /* counts forks: thread slots of older ones are the parent's */
 	u32 member; /* index */
 	u32 pid;
+	u32 uid; /* whose host it is: effective when it was joined */
 	int region_fd;
 	int control_fd;		   /* to the keeper, -1 in the keeper */
 	int log_fd;		   /* -1: lines stay in the region */
@@ -228,6 +229,11 @@ int host_start_at(const struct sockaddr_un *name, socklen_t len);
 
 /* The keeper's part in host_settle: all that had ended when it was asked is dealt with. */
 void host_settled(u32 asked);
+
+/* Around a fork that pthread_atfork's handlers do not see; safe in signal handlers. */
+void host_fork_prepare(void);
+void host_fork_parent(void);
+void host_fork_child(void);
 
 /* --- repair.c --- */
 

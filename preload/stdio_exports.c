@@ -89,12 +89,6 @@ EXPORT FILE *tmpfile64(void)
 	return tmpfile();
 }
 
-EXPORT FILE *popen(const char *command, const char *mode)
-{
-	libc_need();
-	return opened(libc.popen(command, mode));
-}
-
 EXPORT DIR *opendir(const char *path)
 {
 	DIR *dir;

@@ -1,8 +1,9 @@
 /*
  * Interposed: syscall(2) by number. The numbers that concern descriptors go to the interposed
  * functions; all others are made right here, without a frame, since a clone() on a new stack
- * returns through this function twice.
+ * returns through this function twice. One that is a fork is asked for first.
  */
+#include <linux/sched.h>
 #include <poll.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
@@ -15,12 +16,13 @@
 
 #include "preload/call.h"
 #include "preload/raw.h"
+#include "preload/region.h"
 
 #if defined(__x86_64__)
 
 #define NUMBERS 512
 
-/* Those that syscall_dispatch knows. */
+/* Those that syscall_dispatch knows; 2: if syscall_forks says so. */
 __attribute__((used)) static const u8 syscall_known[NUMBERS] = {
 	[SYS_read] = 1,
 	[SYS_write] = 1,
@@ -61,10 +63,17 @@ __attribute__((used)) static const u8 syscall_known[NUMBERS] = {
 	[SYS_sendmmsg] = 1,
 	[SYS_recvmmsg] = 1,
 	[SYS_pidfd_getfd] = 1,
+	[SYS_execve] = 1,
+	[SYS_execveat] = 1,
+	[SYS_fork] = 1,
+	[SYS_vfork] = 1,
+	[SYS_clone] = 2,
+	[SYS_clone3] = 2,
 };
 
 long syscall_dispatch(long nr, long a, long b, long c, long d, long e, long f);
 long syscall_failed(long error);
+bool syscall_forks(long nr, long a, long b);
 
 /* The arguments move one place down; the seventh stands on the stack. */
 __asm__(".text\n"
@@ -77,7 +86,7 @@ __asm__(".text\n"
 	"	jae 1f\n"
 	"	leaq syscall_known(%rip), %rax\n"
 	"	cmpb $0, (%rax,%rdi)\n"
-	"	jne syscall_dispatch\n"
+	"	jne 3f\n"
 	"1:	movq %rdi, %rax\n"
 	"	movq %rsi, %rdi\n"
 	"	movq %rdx, %rsi\n"
@@ -91,12 +100,59 @@ __asm__(".text\n"
 	"	ret\n"
 	"2:	movq %rax, %rdi\n"
 	"	jmp syscall_failed\n"
+	"3:	cmpb $2, (%rax,%rdi)\n"
+	"	jne syscall_dispatch\n"
+	"	pushq %rdi\n"
+	"	pushq %rsi\n"
+	"	pushq %rdx\n"
+	"	pushq %rcx\n"
+	"	pushq %r8\n"
+	"	pushq %r9\n"
+	"	subq $8, %rsp\n"
+	"	.cfi_adjust_cfa_offset 56\n"
+	"	call syscall_forks\n"
+	"	addq $8, %rsp\n"
+	"	popq %r9\n"
+	"	popq %r8\n"
+	"	popq %rcx\n"
+	"	popq %rdx\n"
+	"	popq %rsi\n"
+	"	popq %rdi\n"
+	"	.cfi_adjust_cfa_offset -56\n"
+	"	testb %al, %al\n"
+	"	jne syscall_dispatch\n"
+	"	jmp 1b\n"
 	"	.cfi_endproc\n"
 	".size syscall, .-syscall\n");
 
 long syscall_failed(long error)
 {
 	return call_result(error);
+}
+
+/* A clone() that is a fork: the child goes on in a copy of the memory, on the same stack. */
+bool syscall_forks(long nr, long a, long b)
+{
+	struct clone_args args = {.flags = (u64)a, .stack = (u64)b};
+
+	if (!host_up() || (nr == SYS_clone3 &&
+				  ((u64)b < CLONE_ARGS_SIZE_VER0 ||
+					  guard_copy(&args, (void *)a, CLONE_ARGS_SIZE_VER0) < 0)))
+		return false;
+	return !(args.flags & CLONE_VM) && !args.stack;
+}
+
+static long dispatch_fork(long nr, long a, long b, long c, long d, long e)
+{
+	long pid;
+
+	host_fork_prepare();
+	pid = raw_syscall5(nr == SYS_vfork ? SYS_fork : nr, a, b, c, d, e);
+	if (pid == 0)
+		host_fork_child();
+	else
+		host_fork_parent();
+	return call_result(pid);
 }
 
 static long dispatch_socket(long nr, long a, long b, long c, long d, long e, long f)
@@ -219,6 +275,15 @@ long syscall_dispatch(long nr, long a, long b, long c, long d, long e, long f)
 	case SYS_epoll_wait:
 	case SYS_epoll_pwait:
 		return dispatch_wait(nr, a, b, c, d, e);
+	case SYS_execve:
+		return execve((char *)a, (char **)b, (char **)c);
+	case SYS_execveat:
+		return execveat((int)a, (char *)b, (char **)c, (char **)d, (int)e);
+	case SYS_fork:
+	case SYS_vfork:
+	case SYS_clone:
+	case SYS_clone3:
+		return dispatch_fork(nr, a, b, c, d, e);
 	default:
 		return dispatch_socket(nr, a, b, c, d, e, f);
 	}
