@@ -70,8 +70,10 @@ bool call_checked(int fd, ref sk)
 {
 	if (fdtable_sock_checked(fd) == sk)
 		return true;
-	if (fdtable_sock(fd) == sk)
+	if (fdtable_sock(fd) == sk) {
 		call_forget(fd);
+		call_came(fd);
+	}
 	return false;
 }
 

@@ -15,19 +15,18 @@
 #include "preload/libc.h"
 #include "preload/raw.h"
 
-/* Returns from the caller with the answer of `expr` (which may use `sk`) when fd is a stack socket.
+/*
+ * Returns from the caller with the answer of `expr` (which may use `sk`) when fd is a stack socket. One
+ * that turns out not to be may be another one.
  */
 #define TRY(type, fd, expr)                                                                        \
-	do {                                                                                       \
-		ref sk = fdtable_sock(fd);                                                         \
+	for (ref sk = fdtable_sock(fd), again; sk; sk = again == sk ? 0 : again) {                 \
+		s64 answer = (expr);                                                               \
                                                                                                    \
-		if (sk) {                                                                          \
-			s64 answer = (expr);                                                       \
-                                                                                                   \
-			if (answer != CALL_NOT_OURS)                                               \
-				return (type)call_result(answer);                                  \
-		}                                                                                  \
-	} while (0)
+		if (answer != CALL_NOT_OURS)                                                       \
+			return (type)call_result(answer);                                          \
+		again = fdtable_sock(fd);                                                          \
+	}
 
 /* The same for a socket of the kernel whose answers about interfaces are ours. */
 #define TRY_NETLINK(type, fd, expr)                                                                \

@@ -32,6 +32,7 @@
 #define KEEPER_FD     3
 #define BACKLOG	      128
 #define ROUNDS	      64 /* of reading events, before the device has its turn */
+#define UNSEEN_FIRST_NS (10 * NS_PER_S)
 #define GROW_AGAIN_NS NS_PER_S
 #define GROW_STEP_MAX (256ull << 20)
 
@@ -463,6 +464,7 @@ static void keeper_timer(struct watch *w)
 	raw_read(w->fd, &count, sizeof(count));
 	watch_timer(NEVER);
 	watch_timer(tether_look(now));
+	watch_timer(unseen_look(now));
 	watch_timer(pump_look(now));
 }
 
@@ -609,6 +611,7 @@ static int keeper_watch_all(int fd)
 	keeper_watch(keeper.listener, WATCH_LISTENER, WATCH_NOBODY);
 	raw_fcntl(fd, F_SETFL, O_NONBLOCK);
 	keeper_watch(fd, WATCH_CONNECTION, HOST_MEMBERS);
+	watch_timer(host_now() + UNSEEN_FIRST_NS);
 	return tether_listen(&name, join_name(&keeper.config, &name));
 }
 

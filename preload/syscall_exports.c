@@ -21,6 +21,7 @@
 #if defined(__x86_64__)
 
 #define NUMBERS 512
+#define OPENS	3 /* gives out a number, and nothing else concerns us */
 
 /* Those that syscall_dispatch knows; 2: if syscall_forks says so. */
 __attribute__((used)) static const u8 syscall_known[NUMBERS] = {
@@ -69,6 +70,30 @@ __attribute__((used)) static const u8 syscall_known[NUMBERS] = {
 	[SYS_vfork] = 1,
 	[SYS_clone] = 2,
 	[SYS_clone3] = 2,
+	[SYS_pipe] = 1,
+	[SYS_pipe2] = 1,
+	[SYS_socketpair] = 1,
+	[SYS_open] = OPENS,
+	[SYS_openat] = OPENS,
+	[SYS_openat2] = OPENS,
+	[SYS_creat] = OPENS,
+	[SYS_memfd_create] = OPENS,
+	[SYS_memfd_secret] = OPENS,
+	[SYS_eventfd] = OPENS,
+	[SYS_eventfd2] = OPENS,
+	[SYS_timerfd_create] = OPENS,
+	[SYS_inotify_init] = OPENS,
+	[SYS_inotify_init1] = OPENS,
+	[SYS_fanotify_init] = OPENS,
+	[SYS_pidfd_open] = OPENS,
+	[SYS_perf_event_open] = OPENS,
+	[SYS_userfaultfd] = OPENS,
+	[SYS_io_uring_setup] = OPENS,
+	[SYS_mq_open] = OPENS,
+	[SYS_open_by_handle_at] = OPENS,
+	[SYS_fsopen] = OPENS,
+	[SYS_fsmount] = OPENS,
+	[SYS_open_tree] = OPENS,
 };
 
 long syscall_dispatch(long nr, long a, long b, long c, long d, long e, long f);
@@ -237,6 +262,8 @@ static long dispatch_wait(long nr, long a, long b, long c, long d, long e)
 
 long syscall_dispatch(long nr, long a, long b, long c, long d, long e, long f)
 {
+	if (syscall_known[nr] == OPENS)
+		return call_opened((int)call_result(raw_syscall6(nr, a, b, c, d, e, f)));
 	switch (nr) {
 	case SYS_read:
 		return read((int)a, (void *)b, (size_t)c);
@@ -262,6 +289,12 @@ long syscall_dispatch(long nr, long a, long b, long c, long d, long e, long f)
 		return sendfile((int)a, (int)b, (off_t *)c, (size_t)d);
 	case SYS_splice:
 		return splice((int)a, (off_t *)b, (int)c, (off_t *)d, (size_t)e, (unsigned)f);
+	case SYS_pipe:
+		return pipe((int *)a);
+	case SYS_pipe2:
+		return pipe2((int *)a, (int)b);
+	case SYS_socketpair:
+		return socketpair((int)a, (int)b, (int)c, (int *)d);
 	case SYS_pidfd_getfd:
 		return pidfd_getfd((int)a, (int)b, (unsigned)c);
 	case SYS_close_range:

@@ -88,4 +88,7 @@ void tether_lost(const struct tether *t);
 /* What is to be looked at by time. When to be called again, or NEVER. */
 u64 tether_look(u64 now);
 
+/* The same for sockets that are not tethered (unseen.c). */
+u64 unseen_look(u64 now);
+
 #endif

@@ -846,14 +846,25 @@ static long kernel(long nr, long x, long y, long z)
 	return ret;
 }
 
+static const char *const zero = "/dev/zero";
+
+/* Uses up the numbers below one. */
+static int filled(int below, int *fill, int n)
+{
+	while (n < 32 && (fill[n] = open(zero, O_RDWR)) < below)
+		n++;
+	close(fill[n]);
+	return n;
+}
+
+/* The number is another file's now: what was the socket's there is not its. */
 static void number_reused(void)
 {
-	static const char *const zero = "/dev/zero";
-	struct parcel p;
+	int a, b, fill[33], n = 0;
 	char c = 'c';
-	int a, b, got[16];
 
 	b = pair_of(&a);
+	n = filled(b, fill, n);
 	SHOW(kernel(SYS_close, b, 0, 0));
 	SHOW(open(zero, O_RDWR) == b);
 	SHOW(read(b, &c, 1));
@@ -863,8 +874,15 @@ static void number_reused(void)
 	close(a);
 	close(b);
 	b = pair_of(&a);
+	n = filled(b, fill, n);
 	SHOW(kernel(SYS_close, b, 0, 0));
-	SHOW(kernel(SYS_open, (long)zero, O_RDWR, 0) == b);
+	SHOW(syscall(SYS_open, zero, O_RDWR) == b);
+	SHOW(write(b, "x", 1));
+	SHOW(ends(a));
+	close(a);
+	close(b);
+	b = pair_of(&a);
+	SHOW(kernel(SYS_dup2, fill[0], b, 0) == b);
 	c = 'c';
 	SHOW(read(b, &c, 1));
 	SHOW(c);
@@ -872,6 +890,34 @@ static void number_reused(void)
 	SHOW(ends(a));
 	close(a);
 	close(b);
+	while (n)
+		close(fill[--n]);
+}
+
+static void number_changed(void)
+{
+	int a, b, other, far;
+
+	b = pair_of(&a);
+	other = pair_of(&far);
+	SHOW(kernel(SYS_dup2, other, b, 0) == b);
+	SHOW(send(far, "q", 1, 0));
+	SHOW(answers(b));
+	SHOW(recv(far, (char[1]){0}, 1, 0));
+	SHOW(ends(a));
+	close(a);
+	close(other);
+	SHOW(lives(far));
+	close(b);
+	SHOW(ends(far));
+	close(far);
+}
+
+static void passed_and_closed(void)
+{
+	struct parcel p;
+	int a, b, got[16];
+
 	ways();
 	b = pair_of(&a);
 	SHOW(pass(b));
@@ -911,5 +957,7 @@ int main(int argc, char **argv)
 	shared();
 	stolen();
 	number_reused();
+	number_changed();
+	passed_and_closed();
 	return 0;
 }

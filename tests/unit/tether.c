@@ -173,6 +173,30 @@ START_TEST(tether_unseen_close)
 }
 END_TEST
 
+/* The same without a tether: found by asking the kernel, once it has shown the placeholder. */
+START_TEST(unseen_close)
+{
+	u64 now = host_now();
+	ref gone, kept, moved;
+	int fd = open_socket(SOCK_STREAM, &gone), other = open_socket(SOCK_DGRAM, &kept), third;
+
+	now = unseen_look(now + 1000 * NS_PER_S);
+	third = open_socket(SOCK_STREAM, &moved);
+	close(fd);
+	close(third); /* the kernel has never shown it */
+	ck_assert_uint_eq(sockets(), 3);
+	now = unseen_look(now);
+	ck_assert_uint_eq(sockets(), 2);
+	ck_assert_uint_eq(holders_of(gone), 0);
+	ck_assert_uint_eq(holders_of(kept), 1);
+	for (int i = 0; i < 3; i++)
+		now = unseen_look(now);
+	ck_assert_uint_eq(sockets(), 2);
+	ck_assert_uint_eq(holders_of(moved), 1);
+	(void)other;
+}
+END_TEST
+
 START_TEST(tether_not_the_socket)
 {
 	ref sk;
@@ -457,6 +481,7 @@ static Suite *suite(void)
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_loop_test(tc, tether_last_close, types[0], types[1] + 1);
 	tcase_add_loop_test(tc, tether_unseen_close, types[0], types[1] + 1);
+	tcase_add_test(tc, unseen_close);
 	tcase_add_test(tc, tether_not_the_socket);
 	tcase_add_loop_test(tc, tether_held_by_a_stranger, types[0], types[1] + 1);
 	tcase_add_loop_test(tc, tether_stranger_killed, types[0], types[1] + 1);
