@@ -38,7 +38,7 @@ unit_bin   := $(patsubst tests/unit/%.c,$(BUILD)/tests/unit/%,$(wildcard tests/u
 engine_bin := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/wire/*.c tests/sim/*.c tests/attack/*.c))
 program_bin := $(patsubst tests/%.c,$(BUILD)/tests/%,$(wildcard tests/diff/*.c tests/e2e/*.c tests/bench/*.c))
 
-.PHONY: all help deps demo check check-build check-long bench fuzz install clean format lint fuzz-build tests engine-tests threaded-tests
+.PHONY: all help deps demo check check-build check-long bench fuzz install clean format lint fuzz-build tests engine-tests threaded-tests sanitized-programs
 all: $(BUILD)/libustack.so $(BUILD)/ustack
 
 help:
@@ -90,14 +90,15 @@ engine-tests: $(unit_bin) $(engine_bin)
 tests: engine-tests $(program_bin)
 
 # What the tests run: everything built by gcc, again by clang, the unit and engine tests under ASan and UBSan, and those that
-# start threads under TSan.
+# start threads under TSan; for both also the library and the programs that tests/lib/sanitized.sh runs on it.
 jobs := $(shell nproc)
 threaded := $(patsubst tests/%.c,tests/%,$(shell grep -l pthread_create tests/unit/*.c))
 check-build: deps
 	$(MAKE) -j$(jobs) all tests
 	$(MAKE) -j$(jobs) all tests CC=clang BUILD=$(BUILD)/clang
-	$(MAKE) -j$(jobs) engine-tests SAN=address,undefined BUILD=$(BUILD)/san
-	$(MAKE) -j$(jobs) threaded-tests SAN=thread BUILD=$(BUILD)/tsan
+	$(MAKE) -j$(jobs) engine-tests sanitized-programs SAN=address,undefined BUILD=$(BUILD)/san
+	$(MAKE) -j$(jobs) threaded-tests sanitized-programs SAN=thread BUILD=$(BUILD)/tsan
+sanitized-programs: all $(addprefix $(BUILD)/tests/e2e/,storm forks environment_signals)
 threaded-tests: $(addprefix $(BUILD)/,$(threaded))
 
 # The executables without an extension in these folders are the scripts that run; *.sh are libraries.

@@ -27,6 +27,7 @@ void call_begin(struct call *c, int fd, ref sk)
 	c->waited = false;
 	c->timed = false;
 	c->polled = false;
+	c->lowat = 1;
 	c->deadline_ns = NEVER;
 	/* A handler that cannot be put off may make a call while the thread's plan is in use. */
 	if (slot && slot->plan.kind == PLAN_NONE) {
@@ -66,6 +67,7 @@ struct sock *call_look(struct call *c, bool sending)
 		return NULL;
 	c->stream = sock->type == SOCK_STREAM;
 	c->nonblocking = sock->fd_flags & O_NONBLOCK;
+	c->lowat = sock->rcvlowat;
 	c->timeout_ns = sending ? sock->sndtimeo_ns : sock->rcvtimeo_ns;
 	return sock;
 }

@@ -44,6 +44,7 @@ struct call {
 	bool stream; /* what call_look saw last */
 	s64 gone;    /* call_look_data found no socket: the answer */
 	bool nonblocking;
+	u32 lowat; /* SO_RCVLOWAT */
 	u64 timeout_ns;
 	u64 deadline_ns;
 	struct plan spare;
@@ -202,7 +203,8 @@ s64 call_sendmmsg(int fd, ref sk, struct mmsghdr *msgs, unsigned count, int flag
 s64 call_recvmmsg(
 	int fd, ref sk, struct mmsghdr *msgs, unsigned count, int flags, struct timespec *timeout);
 
-/* A message of a kernel socket is about to be sent, or has come: stack sockets in it are tied, or claimed. */
+/* A message of a kernel socket is about to be sent, or has come: stack sockets in it are tied, or
+ * claimed. */
 void call_sending(const struct msghdr *user);
 void call_sending_all(const struct mmsghdr *user, unsigned count);
 void call_received(const struct msghdr *msg);

@@ -62,7 +62,7 @@ static int created(int fd)
 {
 	if (fd >= 0) {
 		fdtable_set(fd, FD_EPOLL, 0, 0);
-		epoll_before_fork = before_fork;
+		__atomic_store_n(&epoll_before_fork, before_fork, __ATOMIC_RELAXED);
 	}
 	return fd;
 }
@@ -125,7 +125,7 @@ static int marker_add(int epfd)
 	if (fd < 0)
 		return fd;
 	err = (int)raw_syscall4(SYS_epoll_ctl, epfd, EPOLL_CTL_ADD, fd, (long)&e);
-	k->sightings = 0;
+	__atomic_store_n(&k->sightings, 0, __ATOMIC_RELAXED);
 	if (err || __atomic_load_n(&k->sleepers, __ATOMIC_ACQUIRE) <= 0 ||
 		!__atomic_compare_exchange_n(
 			&k->marker, &none, fd + 1, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))

@@ -155,12 +155,9 @@ s64 call_send(int fd, ref sk, struct call_data *d)
 /* The other thread copies what it took: this is over soon. */
 static void let_reader_finish(u32 tries)
 {
-	struct timespec pause = {.tv_nsec = 20000};
+	struct timespec pause = {.tv_nsec = tries < 8 ? 1 : 20000};
 
-	if (tries < 8)
-		raw_syscall0(SYS_sched_yield);
-	else
-		raw_syscall2(SYS_nanosleep, (long)&pause, 0);
+	raw_syscall2(SYS_nanosleep, (long)&pause, 0); /* sched_yield is forbidden in sandboxes */
 }
 
 static s64 take(struct call *c, struct call_data *d, u64 len, bool partial)
@@ -226,8 +223,7 @@ static s64 recv_step(
 /* What a stream's receive waits for before it returns (sock_rcvlowat). */
 static u64 target_of(const struct call *c, const struct call_data *d)
 {
-	const struct sock *sock = sock_get(c->stack, c->sk);
-	u64 low = d->flags & MSG_WAITALL || !sock ? d->len : MIN(sock->rcvlowat, d->len);
+	u64 low = d->flags & MSG_WAITALL ? d->len : MIN(c->lowat, d->len);
 
 	return low ? low : 1;
 }
@@ -257,12 +253,17 @@ static bool at_mark(struct call *c)
  */
 static s64 wait_more(struct call *c, const struct call_data *d)
 {
-	const struct sock *sock = sock_get(c->stack, c->sk);
 	u64 until = host_now() + NS_PER_MS;
+	const struct sock *sock;
+	bool more;
 
 	if (!(d->flags & MSG_WAITALL) || d->flags & (MSG_DONTWAIT | MSG_OOB | MSG_TRUNC) ||
-		c->nonblocking || !sock || sock->flags & SOCK_RCV_SHUT ||
-		sock->state != SOCK_CONNECTED || at_mark(c))
+		c->nonblocking)
+		return 0;
+	sock = sock_get(host_enter(), c->sk);
+	more = sock && !(sock->flags & SOCK_RCV_SHUT) && sock->state == SOCK_CONNECTED;
+	host_leave();
+	if (!more || at_mark(c))
 		return 0;
 	call_wait(c, EV_IN);
 	if (c->deadline_ns <= until)

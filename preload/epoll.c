@@ -102,7 +102,7 @@ static void ready_remove(struct stack *s, struct epoll_set *es, struct epoll_ite
 	es->ready_count--;
 }
 
-u32 epoll_expand(const struct sock *sk, u32 mask)
+__attribute__((no_sanitize("thread"))) u32 epoll_expand(const struct sock *sk, u32 mask)
 {
 	if (mask & EV_IN)
 		mask |= EPOLLRDNORM;

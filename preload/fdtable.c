@@ -70,7 +70,9 @@ int fdtable_set(int fd, enum fd_kind kind, ref object, u64 inode)
 enum fd_kind fdtable_clear(int fd, ref *object)
 {
 	u64 *slot = slot_of(fd);
-	u64 word = slot && *slot ? __atomic_exchange_n(slot, 0, __ATOMIC_SEQ_CST) : 0;
+	u64 word = slot && __atomic_load_n(slot, __ATOMIC_RELAXED)
+			   ? __atomic_exchange_n(slot, 0, __ATOMIC_SEQ_CST)
+			   : 0;
 
 	if (object)
 		*object = (ref)word;

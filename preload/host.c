@@ -258,7 +258,6 @@ void host_forked(void)
 static int host_joined(struct host_page *page, struct host_local *local)
 {
 	const struct config_loaded *loaded = config_get();
-	struct host *host = local->host;
 
 	local->alive = &page->alive;
 	local->pid = (u32)raw_getpid();
@@ -269,9 +268,10 @@ static int host_joined(struct host_page *page, struct host_local *local)
 	page->alive = 1;
 	slot_thread_init();
 	pthread_atfork(host_fork_prepare, host_fork_parent, host_fork_child);
-	local->host = NULL;
-	host_local = *local; /* nobody looks at the rest before `host` is set */
-	__atomic_store_n(&host_local.host, host, __ATOMIC_RELEASE);
+	/* `host` comes first in it, and nobody looks at the rest before it is set. */
+	memcpy(&host_local.mapped, &local->mapped,
+		sizeof(*local) - offsetof(struct host_local, mapped));
+	__atomic_store_n(&host_local.host, local->host, __ATOMIC_RELEASE);
 	return 0;
 }
 

@@ -25,7 +25,7 @@ void splice_set(struct stack *s, struct sock *sk);
  * Do its data go through the kernel's descriptor? By a look without the lock: once true, it stays
  * so. A connect that was on its way at the switch is waited for in the stack.
  */
-static inline bool splice_is(ref sk)
+__attribute__((no_sanitize("thread"))) static inline bool splice_is(ref sk)
 {
 	const struct sock *sock = sock_get(host_stack(), sk);
 

@@ -40,7 +40,8 @@ static u32 slab_fresh(struct stack *s, struct slab *slab)
 		slab->span[slab->spans] = (u16)span;
 		slab->spans++;
 	}
-	return ++slab->touched;
+	__atomic_store_n(&slab->touched, slab->touched + 1, __ATOMIC_RELEASE);
+	return slab->touched;
 }
 
 ref slab_alloc(struct stack *s, enum slab_kind kind)
@@ -48,6 +49,7 @@ ref slab_alloc(struct stack *s, enum slab_kind kind)
 	struct slab *slab = &s->slab[kind];
 	struct slab_head *head;
 	u32 nth = 0;
+	ref r;
 
 	if (slab->in_use < slab->limit)
 		nth = slab->first_free ? slab->first_free : slab_fresh(s, slab);
@@ -63,8 +65,9 @@ ref slab_alloc(struct stack *s, enum slab_kind kind)
 	head->generation++;
 	head->next_free = 0;
 	memset(head + 1, 0, slab->zero_bytes - sizeof(*head));
-	head->self = (ref)kind << 27 | (head->generation & 0x7f) << 20 | nth;
-	return head->self;
+	r = (ref)kind << 27 | (head->generation & 0x7f) << 20 | nth;
+	__atomic_store_n(&head->self, r, __ATOMIC_RELEASE);
+	return r;
 }
 
 void slab_free(struct stack *s, ref r)
@@ -76,7 +79,7 @@ void slab_free(struct stack *s, ref r)
 		counter_inc(s, counter_stale_free);
 		return;
 	}
-	head->self = 0;
+	__atomic_store_n(&head->self, 0, __ATOMIC_RELEASE);
 	slab = &s->slab[ref_kind(r)];
 	head->next_free = slab->first_free;
 	slab->first_free = ref_index(r) + 1;

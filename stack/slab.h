@@ -116,10 +116,11 @@ static inline void *slab_get(struct stack *s, enum slab_kind kind, ref r)
 	u32 index = ref_index(r);
 	struct slab_head *head;
 
-	if (index >= slab->touched)
+	/* Whoever owns an object may look without the lock, while others allocate. */
+	if (index >= __atomic_load_n(&slab->touched, __ATOMIC_ACQUIRE))
 		return NULL;
 	head = slab_address(s, slab, index);
-	return head->self == r ? head : NULL;
+	return __atomic_load_n(&head->self, __ATOMIC_ACQUIRE) == r ? head : NULL;
 }
 
 /* The same for a ref of any kind. */
