@@ -20,6 +20,13 @@ static bool is_localhost(const char *name)
 	return !strcasecmp(name, "localhost") || !strcasecmp(name, "localhost.");
 }
 
+/* What libc asks a server about: letters, digits, '-' (not first), '_' and dots (res_hnok(3)). */
+static bool is_host_name(const char *name)
+{
+	return *name != '-' &&
+	       !name[strspn(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.")];
+}
+
 int resolve_names_forward(const char *name, struct resolve_names *out)
 {
 	struct resolve_conf conf;
@@ -35,6 +42,8 @@ int resolve_names_forward(const char *name, struct resolve_names *out)
 			.name = "localhost", .addrs = 1, .addr = {{htonl(INADDR_LOOPBACK)}}};
 		return 0;
 	}
+	if (!is_host_name(name))
+		return HOST_NOT_FOUND;
 	resolve_conf_load(&conf);
 	error = resolve_dns_search(&conf, name, ns_c_in, ns_t_a, RES_DEFAULT, &answer);
 	if (!error)

@@ -174,6 +174,9 @@ static const struct row {
 	{"dns-long-label-any",
 		"a123456789012345678901234567890123456789012345678901234567890123456789.test", "80",
 		0, 0, SOCK_STREAM, 0, NULL},
+	{"dns-no-host-name", "a~b.elsewhere", "80", 0, AF_INET, SOCK_STREAM, 0, NULL},
+	{"dns-no-host-name-dash", "-a.elsewhere", "80", 0, AF_INET, SOCK_STREAM, 0, NULL},
+	{"dns-no-host-name-colon", "::1q", "80", 0, AF_INET, SOCK_STREAM, 0, NULL},
 	{"dns-empty-label", "a..test", "80", 0, AF_INET, SOCK_STREAM, 0, NULL},
 };
 
@@ -325,7 +328,7 @@ static const struct {
 	{"numeric-bad", "1.2.3.256", AF_INET, NULL}, {"numeric-as-6", "1.2.3.4", AF_INET6, NULL},
 	{"numeric-6", "fd00::1", AF_INET6, NULL}, {"numeric-6-as-4", "fd00::1", AF_INET, NULL},
 	{"bad-family", "one", AF_UNIX, NULL}, {"as-6", "plain.test", AF_INET6, NULL},
-	{"empty", "", AF_INET, NULL},
+	{"empty", "", AF_INET, NULL}, {"no-host-name", "1+.elsewhere", AF_INET, NULL},
 	{"localhost", "localhost", AF_INET,
 		"2 4 localhost alias ip6-localhost 127.0.0.1\n"}, /* once */
 };
