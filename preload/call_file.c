@@ -83,6 +83,18 @@ static s64 send_piece(struct call *c, int in, off_t offset, u64 len, int flags)
 	return commit(c, fill(c, in, offset));
 }
 
+/* The file was shorter than what was asked for: what waits for more goes. */
+static void flush(struct call *c)
+{
+	host_enter();
+	if (call_look(c, true)) {
+		c->plan->flags = 0;
+		if (sock_send_reserve(c->stack, c->sk, c->plan, 0) == 0)
+			sock_send_commit(c->stack, c->plan, 0);
+	}
+	host_leave();
+}
+
 static s64 sendfile_once(struct call *c, int in, off_t offset, u64 count)
 {
 	u64 done = 0;
@@ -93,6 +105,8 @@ static s64 sendfile_once(struct call *c, int in, off_t offset, u64 count)
 
 		n = send_piece(
 			c, in, offset + (off_t)done, MIN(left, PIECE), left > PIECE ? MSG_MORE : 0);
+		if (n == 0 && done)
+			flush(c);
 		if (n == 0)
 			break;
 		if (n > 0)

@@ -411,8 +411,12 @@ s64 sock_send_reserve(struct stack *s, ref r, struct plan *plan, u64 len)
 {
 	struct sock *sk = enter(s, r);
 
+	s64 ret;
+
 	plan->kind = PLAN_NONE;
-	return leave64(s, sk ? ops_of(sk)->send_reserve(s, sk, plan, len) : -EBADF);
+	ret = sk ? ops_of(sk)->send_reserve(s, sk, plan, len) : -EBADF;
+	stack_run_loopback(s);
+	return leave64(s, ret);
 }
 
 s64 sock_send_commit(struct stack *s, struct plan *plan, u32 copied)

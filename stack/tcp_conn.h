@@ -223,6 +223,8 @@ void tcp_window_arrived(struct stack *s, struct tcp *t);
 /* --- tcp_output.c --- */
 void tcp_output(struct stack *s, struct sock *sk,
 	struct tcp *t); /* whatever may be sent, an ACK that is due, and the timers */
+void tcp_output_all(struct stack *s, struct sock *sk,
+	struct tcp *t); /* the same, short segments too, whatever Nagle and TCP_CORK say */
 void tcp_output_forced(struct stack *s, struct sock *sk,
 	struct tcp *t); /* one segment however short the window keeps it */
 void tcp_send_ack(struct stack *s, struct sock *sk, struct tcp *t);

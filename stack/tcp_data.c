@@ -115,13 +115,21 @@ static u32 tcp_reserve_packet(
 	return n;
 }
 
-/* No packet is to be had: wait for an acknowledgement that gives some back, if one is to come. */
-static int tcp_send_starved(struct tcp *t)
+/*
+ * The caller is to wait for room: what it has queued goes first, MSG_MORE and TCP_CORK or not
+ * (tcp_sendmsg_locked of Linux, wait_for_space).
+ */
+static int tcp_send_full(struct stack *s, struct sock *sk, struct tcp *t)
 {
-	if (t->snd_una == t->snd_end)
-		return -ENOBUFS;
-	t->flags |= TCPF_NOSPACE;
+	t->flags = (t->flags | TCPF_NOSPACE) & ~(u32)TCPF_MORE;
+	tcp_output_all(s, sk, t);
 	return -EAGAIN;
+}
+
+/* No packet is to be had: wait for an acknowledgement that gives some back, if one is to come. */
+static int tcp_send_starved(struct stack *s, struct sock *sk, struct tcp *t)
+{
+	return t->snd_una == t->snd_end ? -ENOBUFS : tcp_send_full(s, sk, t);
 }
 
 s64 tcp_send_reserve(struct stack *s, struct sock *sk, struct plan *plan, u64 len)
@@ -132,10 +140,8 @@ s64 tcp_send_reserve(struct stack *s, struct sock *sk, struct plan *plan, u64 le
 
 	if (ret < 0)
 		return ret;
-	if (len && !tcp_send_room(sk, t)) {
-		t->flags |= TCPF_NOSPACE;
-		return -EAGAIN;
-	}
+	if (len && !tcp_send_room(sk, t))
+		return tcp_send_full(s, sk, t);
 	sock_plan_begin(s, sk, plan, PLAN_SEND);
 	if (!len)
 		return 0;
@@ -149,7 +155,7 @@ s64 tcp_send_reserve(struct stack *s, struct sock *sk, struct plan *plan, u64 le
 	}
 	if (plan->count == 0) {
 		sock_plan_end(s, plan);
-		return tcp_send_starved(t);
+		return tcp_send_starved(s, sk, t);
 	}
 	return plan->bytes;
 }

@@ -493,3 +493,12 @@ void tcp_output(struct stack *s, struct sock *sk, struct tcp *t)
 	tcp_timer_rto(s, sk, t);
 	tcp_timer_update(s, sk, t);
 }
+
+void tcp_output_all(struct stack *s, struct sock *sk, struct tcp *t)
+{
+	if (!tcp_synchronized(t))
+		return;
+	t->flags |= TCPF_PUSH_ALL;
+	tcp_output(s, sk, t);
+	t->flags &= ~(u32)TCPF_PUSH_ALL;
+}

@@ -33,15 +33,6 @@ static int tcp_set_small(int value, int low, int high, u8 *field)
 	return 0;
 }
 
-static void tcp_push(struct stack *s, struct sock *sk, struct tcp *t)
-{
-	if (!tcp_synchronized(t))
-		return;
-	t->flags |= TCPF_PUSH_ALL;
-	tcp_output(s, sk, t);
-	t->flags &= ~(u32)TCPF_PUSH_ALL;
-}
-
 static int tcp_set_nodelay(struct stack *s, struct sock *sk, struct tcp *t, int value)
 {
 	if (!value) {
@@ -49,7 +40,7 @@ static int tcp_set_nodelay(struct stack *s, struct sock *sk, struct tcp *t, int 
 		return 0;
 	}
 	t->flags |= TCPF_NODELAY;
-	tcp_push(s, sk, t);
+	tcp_output_all(s, sk, t);
 	return 0;
 }
 
@@ -60,7 +51,7 @@ static int tcp_set_cork(struct stack *s, struct sock *sk, struct tcp *t, int val
 		return 0;
 	}
 	t->flags &= ~(u32)(TCPF_CORK | TCPF_MORE);
-	tcp_push(s, sk, t);
+	tcp_output_all(s, sk, t);
 	return 0;
 }
 
