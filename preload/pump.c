@@ -458,8 +458,6 @@ static bool pump_over(struct pump *p)
 
 	if (!sk) {
 		pump_end(p);
-	} else if (p->flags & PUMP_UNREAD) {
-		pump_abort(p);
 	} else if (p->flags & PUMP_RESET) {
 		pump_end(p);
 	} else if (p->flags & PUMP_HUP && p->flags & PUMP_TX_DONE) {
@@ -481,6 +479,10 @@ static void pump_turn(struct pump *p)
 	if (!(p->flags & PUMP_USED) || p->flags & PUMP_UNHELD)
 		return;
 	pump_unmark(p, PUMP_RETRY);
+	if (p->flags & PUMP_UNREAD) {
+		pump_abort(p);
+		return;
+	}
 	do {
 		moved = 0;
 		if (p->flags & PUMP_WRITABLE && !(p->flags & (PUMP_RX_DONE | PUMP_RESET))) {
