@@ -211,7 +211,7 @@ static int both(int fd)
 		n = open_in ? read(fd, in, sizeof(in)) : -1;
 		if (n > 0)
 			write_all(1, in, (size_t)n);
-		if (n > 0)
+		if (n >= 0)
 			moved = 1;
 		if (n == 0)
 			open_in = 0;
