@@ -13,6 +13,7 @@
 #include "preload/fdtable.h"
 #include "preload/raw.h"
 #include "preload/region.h"
+#include "preload/splice.h"
 #include "preload/tether.h"
 
 /* The program can become a member: it finds the library, and is of the user whose host it is. */
@@ -36,7 +37,7 @@ static void exec_serve(int fd)
 {
 	ref sk = fdtable_sock_checked(fd);
 
-	if (sk)
+	if (sk && splice_begin(fd, sk) < 0)
 		tether_tie(fd, sk);
 }
 

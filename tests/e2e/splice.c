@@ -1,12 +1,13 @@
 /*
  * For tests/e2e/splice: hands a connection to a program that does not load the library.
  *
- *     splice [-k|-w] connect|accept HOST PORT pass|exec PROGRAM COMMAND   the parent, under the library
- *     splice child pass|exec COMMAND                              the child, linked statically
+ *     splice [-k|-w] connect|accept HOST PORT pass|exec PROGRAM COMMAND   the parent, under the
+ * library splice child pass|exec COMMAND                              the child, linked statically
  *
- * `pass` sends the descriptor in a message (SCM_RIGHTS), `exec` has it inherited as number 3. The parent closes
- * its own descriptor (-w: a little later; -k: at the end) and gives the child's exit status. The child makes its calls on the
- * connection by the C library it is linked with, and says on stderr how the connection ended.
+ * `pass` sends the descriptor in a message (SCM_RIGHTS), `exec` has it inherited as number 3. The
+ * parent closes its own descriptor (-w: a little later; -k: at the end) and gives the child's exit
+ * status. The child makes its calls on the connection by the C library it is linked with, and says
+ * on stderr how the connection ended.
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -80,7 +81,8 @@ static int receive_fd(int from)
 
 static int get_connection(const char *how, const char *host, const char *port)
 {
-	struct sockaddr_in addr = {.sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(port))};
+	struct sockaddr_in addr = {
+		.sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(port))};
 	int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1, connection;
 
 	inet_pton(AF_INET, host, &addr.sin_addr);
@@ -99,7 +101,8 @@ static int get_connection(const char *how, const char *host, const char *port)
 	return connection;
 }
 
-/* What the parent does with its own copy after the child has begun: the answers come from the stack. */
+/* What the parent does with its own copy after the child has begun: the answers come from the
+ * stack. */
 static void ask(int fd)
 {
 	struct sockaddr_in name;
@@ -181,7 +184,9 @@ static ssize_t copy(int from, int to)
 static int both(int fd)
 {
 	static char out[BUFFER], in[BUFFER];
-	struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET, .data.fd = fd}, got;
+	struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET,
+				   .data.fd = fd},
+			   got;
 	size_t kept = 0;
 	int epfd = epoll_create1(0), input = 1, open_in = 1;
 
