@@ -120,8 +120,9 @@ static u32 item_mask(struct stack *s, const struct epoll_item *it)
 	if (ref_kind(it->target) == SLAB_EPOLL_SET)
 		return epoll_ready(s, it->target) ? it->events & (EPOLLIN | EPOLLRDNORM) : 0;
 	sk = sock_get(s, it->target);
-	return sk && !splice_is(it->target) ? epoll_expand(sk, sock_poll(s, it->target)) & (it->events | EPOLLERR | EPOLLHUP)
-		  : 0;
+	return sk && !splice_is(it->target) ? epoll_expand(sk, sock_poll(s, it->target)) &
+						      (it->events | EPOLLERR | EPOLLHUP)
+					    : 0;
 }
 
 /* Puts an item on its set's ready list and wakes one call that sleeps on the set, or on one that
@@ -366,8 +367,16 @@ void epoll_forget(struct stack *s, ref sock)
 
 static void set_free(struct stack *s, struct epoll_set *es)
 {
-	while (item_get(s, es->items))
-		item_free(s, item_get(s, es->items));
+	struct epoll_item *it;
+
+	while ((it = item_get(s, es->items))) {
+		bool alone = it->flags & ITEM_READY && it->events & EPOLLEXCLUSIVE;
+		struct sock *sk = sock_get(s, it->target);
+
+		item_free(s, it);
+		if (alone && sk) /* no other set has been told of what it has */
+			epoll_notify(s, sk, sock_poll(s, sk->conn.slab.self));
+	}
 	while (item_get(s, es->watch_items))
 		item_free(s, item_get(s, es->watch_items));
 	slab_free(s, es->slab.self);

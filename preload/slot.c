@@ -65,7 +65,7 @@ void slot_drop(struct stack *s, struct slot *slot)
 	if (slot->made)
 		sock_close(s, slot->made);
 	slot->made = 0;
-	wait_slot_dropped(s, slot);
+	wait_slot_died(s, slot);
 	serve_slot_dropped(s, index);
 	__atomic_fetch_and(
 		&host_local.host->sleeping[index / 64], ~(1ull << index % 64), __ATOMIC_RELAXED);

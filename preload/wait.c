@@ -146,6 +146,21 @@ void wait_slot_dropped(struct stack *s, struct slot *slot)
 	slot->waiters = 0;
 }
 
+void wait_slot_died(struct stack *s, struct slot *slot)
+{
+	struct waiter *w;
+
+	while ((w = waiter_get(s, slot->waiters))) {
+		ref r = slot->waiters, object = w->object;
+
+		slot->waiters = w->slot_next;
+		waiter_remove(s, r, slot->pid);
+		if (epoll_ready(s, object))
+			wait_wake_one(s, *epoll_waiters(s, object));
+	}
+	slot->waiters = 0;
+}
+
 void wait_repair(struct stack *s)
 {
 	struct slot *slot;

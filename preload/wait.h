@@ -60,4 +60,7 @@ void wait_repair(struct stack *s);
 /* Under the lock: frees what a dead or ended thread's slot left behind in the lists of waiters. */
 void wait_slot_dropped(struct stack *s, struct slot *slot);
 
+/* The same, and what it may have been woken for instead of another thread is passed on. */
+void wait_slot_died(struct stack *s, struct slot *slot);
+
 #endif

@@ -192,6 +192,62 @@ START_TEST(repair_relinks_epoll_sets)
 }
 END_TEST
 
+static ref make_set(ref sk, u32 events)
+{
+	struct epoll_event event = {.events = events};
+	struct stack *s = host_enter();
+	ref set = epoll_set_new(s, host_member());
+
+	ck_assert_int_eq(epoll_set_ctl(s, set, EPOLL_CTL_ADD, sk, 5, &event), 0);
+	host_leave();
+	return set;
+}
+
+/* A stopped child waits, is woken instead of this process's thread, and dies. */
+static void woken_child_dies(ref own, bool its_own, ref sk)
+{
+	ref sender = open_socket(0);
+	pthread_t thread;
+	void *result;
+	pid_t pid;
+
+	waited_for = own;
+	pthread_create(&thread, NULL, wait_for_socket, NULL);
+	await_in_use(SLAB_WAITER, 1);
+	pid = fork();
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0) {
+		wait_one(its_own ? make_set(sk, EPOLLIN | EPOLLEXCLUSIVE) : own, EV_IN, NEVER);
+		_exit(0);
+	}
+	await_in_use(SLAB_WAITER, 2);
+	kill(pid, SIGSTOP);
+	waitpid(pid, NULL, WUNTRACED);
+	send_to(sender, PORT);
+	usleep(20000);
+	ck_assert_uint_eq(in_use(SLAB_WAITER), 2);
+	kill(pid, SIGKILL);
+	waitpid(pid, NULL, 0);
+	pthread_join(thread, &result);
+	ck_assert_int_eq((int)(intptr_t)result, 1);
+}
+
+START_TEST(repair_passes_on_a_wake_up)
+{
+	ref sk = open_socket(PORT);
+
+	woken_child_dies(make_set(sk, EPOLLIN), false, sk);
+}
+END_TEST
+
+START_TEST(repair_passes_on_an_exclusive_event)
+{
+	ref sk = open_socket(PORT);
+
+	woken_child_dies(make_set(sk, EPOLLIN | EPOLLEXCLUSIVE), true, sk);
+}
+END_TEST
+
 static void make_and_miscount(struct stack *s)
 {
 	int error;
@@ -280,6 +336,8 @@ static Suite *suite(void)
 	tcase_add_test(tc, repair_keeps_the_buffers_of_the_driver);
 	tcase_add_test(tc, repair_hangs_up_waiters);
 	tcase_add_test(tc, repair_relinks_epoll_sets);
+	tcase_add_test(tc, repair_passes_on_a_wake_up);
+	tcase_add_test(tc, repair_passes_on_an_exclusive_event);
 	tcase_add_test(tc, repair_counts_holders);
 	tcase_add_test(tc, repair_of_a_fork_that_was_not);
 	tcase_add_test(tc, repair_of_a_socket_without_a_number);
