@@ -472,6 +472,114 @@ START_TEST(tether_keeps_the_keeper)
 }
 END_TEST
 
+/* --- all at once --- */
+
+#define RING 5
+
+static int ring[RING][2];
+static u32 seed;
+
+static u32 chance(u32 of)
+{
+	seed = seed * 1103515245 + 12345;
+	return (seed >> 16) % of;
+}
+
+/* Lets go of a descriptor, in one way or another. */
+static void drop(int fd)
+{
+	if (chance(4))
+		close_socket(fd);
+	else
+		close(fd);
+}
+
+static void send_on(int fd)
+{
+	ref sk = fdtable_sock(fd);
+	u32 to = chance(RING);
+
+	if (sk && tether_tie(fd, sk) == 0)
+		join_send(ring[to][0], "x", 1, &fd, 1);
+}
+
+static void take_in(u32 self)
+{
+	int fd[JOIN_FDS];
+	char byte;
+	u32 count;
+
+	if (join_recv(ring[self][1], &byte, 1, fd, &count) != 1 || count != 1)
+		return;
+	fdtable_clear(fd[0], NULL);
+	if (tether_claim(fd[0]) != 1 || !fdtable_sock(fd[0]))
+		_exit(1);
+	if (chance(2))
+		send_on(fd[0]);
+	drop(fd[0]);
+}
+
+static void live(u32 self)
+{
+	seed = (u32)getpid();
+	for (;;) {
+		ref sk;
+		int fd = open_socket(chance(2) ? SOCK_STREAM : SOCK_DGRAM, &sk);
+
+		if (chance(4))
+			send_on(fd);
+		drop(fd);
+		take_in(self);
+		take_in(self);
+	}
+}
+
+static pid_t lives(u32 self)
+{
+	pid_t pid = fork();
+
+	ck_assert_int_ge(pid, 0);
+	if (pid == 0)
+		live(self);
+	return pid;
+}
+
+/* Processes that pass sockets around are killed at any moment: what is left in the end is nothing.
+ */
+START_TEST(tether_storm)
+{
+	int kills = getenv("LONG") ? 3000 : 150, status;
+	pid_t pid[RING];
+
+	for (u32 i = 0; i < RING; i++)
+		ck_assert_int_eq(
+			socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_NONBLOCK, 0, ring[i]), 0);
+	ck_assert_int_eq(host_start(), 0);
+	for (u32 i = 0; i < RING; i++)
+		pid[i] = lives(i);
+	for (int i = 0; i < kills; i++) {
+		u32 n = (u32)i % RING;
+
+		usleep(3000);
+		kill(pid[n], SIGKILL);
+		waitpid(pid[n], &status, 0);
+		ck_assert_int_eq(status, SIGKILL);
+		pid[n] = lives(n);
+	}
+	for (u32 i = 0; i < RING; i++) {
+		kill(pid[i], SIGKILL);
+		waitpid(pid[i], &status, 0);
+		ck_assert_int_eq(status, SIGKILL);
+		close(ring[i][0]);
+		close(ring[i][1]);
+	}
+	for (int i = 0; i < 40 && sockets(); i++)
+		host_settle();
+	ck_assert_uint_eq(sockets(), 0);
+	ck_assert_uint_eq(member_count(host_local.host), 1);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	static const int types[] = {SOCK_STREAM, SOCK_DGRAM};
@@ -479,6 +587,7 @@ static Suite *suite(void)
 	TCase *tc = tcase_create("tether");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_set_timeout(tc, getenv("LONG") ? 600 : 60);
 	tcase_add_loop_test(tc, tether_last_close, types[0], types[1] + 1);
 	tcase_add_loop_test(tc, tether_unseen_close, types[0], types[1] + 1);
 	tcase_add_test(tc, unseen_close);
@@ -493,6 +602,7 @@ static Suite *suite(void)
 	tcase_add_test(tc, tether_claim_of_others);
 	tcase_add_loop_test(tc, tether_shut_down_is_not_closed, types[0], types[1] + 1);
 	tcase_add_test(tc, tether_keeps_the_keeper);
+	tcase_add_test(tc, tether_storm);
 	suite_add_tcase(s, tc);
 	return s;
 }
