@@ -52,6 +52,7 @@ enum pump_flag {
 	PUMP_UNHELD = 1 << 10,	/* no pump yet: tethered, and held by no member */
 	PUMP_RESET = 1 << 11,	/* the connection is over by an error */
 	PUMP_DGRAM = 1 << 12,
+	PUMP_MARKED = 1 << 13, /* `rest` is the byte of splice_mark */
 };
 
 struct pump {
@@ -190,6 +191,7 @@ static void pump_read_rest(struct pump *p)
 	if (p->rest)
 		raw_recvfrom(p->fd, &byte, 1, MSG_DONTWAIT, NULL, NULL);
 	p->rest = 0;
+	p->flags &= ~(u32)PUMP_MARKED;
 }
 
 /* No descriptor is left anywhere, or the connection is over. */
@@ -343,6 +345,9 @@ static u32 pump_fill(struct pump *p, const struct plan *plan, u32 len)
 	ssize_t n = 0;
 	u8 old;
 
+	/* The kernel does not read beyond it in one step. */
+	if (p->flags & PUMP_MARKED)
+		pump_read_rest(p);
 	if (p->rest)
 		iov[count++] = (struct iovec){&old, 1};
 	for (u32 i = 0; i < plan->count && left; i++) {
@@ -530,6 +535,7 @@ static void pump_first(struct pump *p)
 	memcpy(&fd, CMSG_DATA(cmsg), sizeof(fd));
 	raw_close(fd);
 	p->rest = 1;
+	p->flags |= PUMP_MARKED;
 }
 
 void pump_start(u32 tether, int fd, ref r)

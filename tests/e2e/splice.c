@@ -1,28 +1,29 @@
 /*
  * For tests/e2e/splice: hands a connection to a program that does not load the library.
  *
- *     splice [-k|-w] connect|accept HOST PORT pass|exec PROGRAM COMMAND   the parent, under the
- * library splice child pass|exec COMMAND                              the child, linked statically
+ *     splice [-k|-w] connect|accept HOST PORT pass|exec PROGRAM COMMAND
+ *     splice switch connect HOST PORT PROGRAM WAIT
+ *     splice child pass|exec COMMAND
  *
- * `pass` sends the descriptor in a message (SCM_RIGHTS), `exec` has it inherited as number 3. The
- * parent closes its own descriptor (-w: a little later; -k: at the end) and gives the child's exit
- * status. The child makes its calls on the connection by the C library it is linked with, and says
- * on stderr how the connection ended.
+ * The first is the parent, with the library. `pass` sends the descriptor in a message (SCM_RIGHTS),
+ * `exec` has it inherited as number 3. The parent closes its own descriptor (-w: a little later;
+ * -k: at the end) and gives the child's exit status. The second waits on the connection, while
+ * another thread starts a child that inherits it. The child makes its calls by the C library that
+ * it is linked with, statically, and says on stderr how the connection ended.
  */
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
-#include <sys/mman.h>
+#include <sys/select.h>
 #include <sys/socket.h>
-#include <sys/syscall.h>
-#include <sys/uio.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -146,6 +147,104 @@ static int parent(char **argv, int option)
 	if (waitpid(child, &status, 0) != child)
 		die("waitpid");
 	return WIFSIGNALED(status) ? 128 + WTERMSIG(status) : WEXITSTATUS(status);
+}
+
+/* --- the switch, seen by threads that wait on the connection meanwhile --- */
+
+static int shared, program_ended;
+static char *program;
+
+static void *switch_later(void *unused)
+{
+	char *args[] = {program, (char *)(unsigned long)"child", (char *)(unsigned long)"exec",
+		(char *)(unsigned long)"nothing", NULL};
+	int status = 0;
+	pid_t pid;
+
+	(void)unused;
+	usleep(200000);
+	pid = fork();
+	if (pid == 0) {
+		dup2(shared, CHILD_FD);
+		fcntl(CHILD_FD, F_SETFD, 0);
+		execv(program, args);
+		_exit(2);
+	}
+	waitpid(pid, &status, 0);
+	program_ended = 1;
+	if (write(shared, "go", 2) != 2) /* for the peer: it sends now */
+		die("go");
+	return NULL;
+}
+
+static int wait_select(int fd)
+{
+	fd_set set;
+
+	FD_ZERO(&set);
+	FD_SET(fd, &set);
+	return select(fd + 1, &set, NULL, NULL, NULL) == 1 && FD_ISSET(fd, &set);
+}
+
+static int wait_epoll(int fd, unsigned events)
+{
+	struct epoll_event event = {.events = events, .data.u64 = 7}, got = {.events = 0};
+	int epfd = epoll_create1(0), inner = epfd, outer, nest = events == 0;
+
+	event.events = nest ? EPOLLIN : events;
+	if (epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event) < 0)
+		die("epoll_ctl");
+	if (nest) {
+		outer = epoll_create1(0);
+		event.data.u64 = 8;
+		if (epoll_ctl(outer, EPOLL_CTL_ADD, epfd, &event) < 0)
+			die("nest");
+		/* The outer set may show the inner one before there is something: it is looked at.
+		 */
+		do {
+			if (epoll_wait(outer, &got, 1, 10000) != 1 || got.data.u64 != 8)
+				return 0;
+		} while (epoll_wait(inner, &got, 1, 0) == 0);
+	} else if (epoll_wait(epfd, &got, 1, 10000) != 1) {
+		return 0;
+	}
+	if (got.data.u64 != 7 || !(got.events & EPOLLIN) || !program_ended)
+		return 0;
+	event.events = EPOLLOUT;
+	return epoll_ctl(epfd, EPOLL_CTL_MOD, fd, &event) == 0 &&
+	       epoll_wait(epfd, &got, 1, 1000) == 1 && got.events == EPOLLOUT &&
+	       epoll_ctl(epfd, EPOLL_CTL_DEL, fd, NULL) == 0 &&
+	       epoll_ctl(epfd, EPOLL_CTL_ADD, fd, &event) == 0;
+}
+
+static int switched(char **argv)
+{
+	struct pollfd p = {.events = POLLIN};
+	char data[16] = "";
+	const char *how = argv[4];
+	pthread_t thread;
+	int good = 1;
+
+	program = argv[3];
+	shared = p.fd = get_connection(argv[0], argv[1], argv[2]);
+	pthread_create(&thread, NULL, switch_later, NULL);
+	if (strcmp(how, "poll") == 0)
+		good = poll(&p, 1, 10000) == 1 && p.revents == POLLIN && program_ended;
+	else if (strcmp(how, "select") == 0)
+		good = wait_select(shared) && program_ended;
+	else if (strcmp(how, "level") == 0)
+		good = wait_epoll(shared, EPOLLIN);
+	else if (strcmp(how, "edge") == 0)
+		good = wait_epoll(shared, EPOLLIN | EPOLLET);
+	else if (strcmp(how, "once") == 0)
+		good = wait_epoll(shared, EPOLLIN | EPOLLONESHOT);
+	else if (strcmp(how, "nested") == 0)
+		good = wait_epoll(shared, 0);
+	if (good && (recv(shared, data, sizeof(data), 0) != 5 || memcmp(data, "hello", 5) != 0))
+		die("recv");
+	pthread_join(thread, NULL);
+	ask(shared);
+	return !good;
 }
 
 /* --- the child --- */
@@ -316,8 +415,8 @@ static int child(const char *how, const char *command)
 	} else if (strcmp(command, "die") == 0) {
 		copy(0, fd);
 		raise(SIGKILL);
-	} else if (strcmp(command, "wait") == 0) {
-		sleep(1000);
+	} else if (strcmp(command, "nothing") == 0) {
+		return 0;
 	} else {
 		return 1;
 	}
@@ -332,5 +431,7 @@ int main(int argc, char **argv)
 	argc -= option != 0;
 	if (argc == 4 && strcmp(argv[1], "child") == 0)
 		return child(argv[2], argv[3]);
+	if (argc == 7 && strcmp(argv[1], "switch") == 0)
+		return switched(argv + 2);
 	return argc == 7 ? parent(argv + 1, option) : 1;
 }
