@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include "preload/config_value.h"
+#include "preload/exec.h"
 #include "preload/raw.h"
 
 #define FILE_MAX    65536
@@ -468,6 +469,7 @@ const struct config_loaded *config_get(void)
 		.error = -ENOMEM, .why = "no memory for the configuration"};
 	static struct config_loaded *current; /* written once */
 	struct config_loaded *mine, *winner = __atomic_load_n(&current, __ATOMIC_ACQUIRE);
+	struct exec_env own;
 	long memory;
 
 	if (winner)
@@ -477,9 +479,11 @@ const struct config_loaded *config_get(void)
 	if (raw_failed(memory))
 		return &no_memory;
 	mine = (struct config_loaded *)memory;
-	mine->error = config_load(&mine->config, environ, mine->why, sizeof(mine->why));
+	exec_env_own(&own);
+	mine->error = config_load(&mine->config, own.env, mine->why, sizeof(mine->why));
 	if (mine->error)
-		salvage(&mine->config, environ);
+		salvage(&mine->config, own.env);
+	exec_env_free(&own);
 	if (__atomic_compare_exchange_n(
 		    &current, &winner, mine, false, __ATOMIC_ACQ_REL, __ATOMIC_ACQUIRE))
 		return mine;

@@ -144,8 +144,9 @@ struct config_loaded {
 };
 
 /*
- * Loads it from environ at the first call and gives the same one ever after, in every thread. Never
- * NULL; usable in signal handlers and after fork (no lock, no allocation but its own mapping).
+ * Loads it from environ (and from what the program was started with) at the first call and gives
+ * the same one ever after, in every thread. Never NULL; usable in signal handlers and after fork
+ * (no lock, no allocation but its own mapping).
  */
 const struct config_loaded *config_get(void);
 

@@ -11,6 +11,7 @@
 #include "preload/exec.h"
 
 #include "preload/fdtable.h"
+#include "preload/guard.h"
 #include "preload/raw.h"
 #include "preload/region.h"
 #include "preload/splice.h"
@@ -37,8 +38,11 @@ static void exec_serve(int fd)
 {
 	ref sk = fdtable_sock_checked(fd);
 
+	/* What cannot be served (a listener) lives on at least. */
+	guard_enter();
 	if (sk && splice_begin(fd, sk) < 0)
 		tether_tie(fd, sk);
+	guard_leave(false);
 }
 
 void exec_inherit(int fate, bool loads)

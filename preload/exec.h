@@ -38,6 +38,9 @@ struct exec_env {
  * `follow_exec` is off, and without this library for an EXEC_FOREIGN one.
  */
 void exec_env_make(struct exec_env *made, char *const *env, int fate);
+/* The environment of this program as the library is to see it: with what has been scrubbed of the
+ * kept. */
+void exec_env_own(struct exec_env *made);
 void exec_env_free(struct exec_env *made);
 
 /* Whether something that was kept is missing in the environment: calls visit for each of them. */

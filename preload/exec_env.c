@@ -236,21 +236,13 @@ static void env_fill(struct exec_env *made, char *const *env, bool wanted)
 	made->env = made->memory;
 }
 
-void exec_env_make(struct exec_env *made, char *const *env, int fate)
+/* A list of its own: with all that is kept (wanted), or without the library. */
+static bool env_make(struct exec_env *made, char *const *env, bool wanted)
 {
 	const char *old = env_find(env, PRELOAD);
-	bool named = old && (preload_has(old + PRELOAD_LEN, kept.entry) ||
-				    preload_has(old + PRELOAD_LEN, kept.given));
-	bool wanted = fate != EXEC_FOREIGN;
 	u32 count = 0;
 	long memory;
 
-	/* Loaded without LD_PRELOAD: by /etc/ld.so.preload, as every program. */
-	*made = (struct exec_env){.env = env, .loads = wanted && (named || !kept.given)};
-	if (!kept.file || !kept.given)
-		return;
-	if (wanted ? !env_lacks(env) || !env_follows() : !named)
-		return;
 	while (env && env[count])
 		count++;
 	made->size = (count + kept.count + 2) * sizeof(char *) + strlen(kept.entry) + PRELOAD_LEN +
@@ -258,10 +250,32 @@ void exec_env_make(struct exec_env *made, char *const *env, int fate)
 	memory = raw_mmap(
 		NULL, made->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (raw_failed(memory))
-		return;
+		return false;
 	made->memory = (void *)memory;
-	made->loads = wanted;
 	env_fill(made, env, wanted);
+	return true;
+}
+
+void exec_env_make(struct exec_env *made, char *const *env, int fate)
+{
+	const char *old = env_find(env, PRELOAD);
+	bool named = old && (preload_has(old + PRELOAD_LEN, kept.entry) ||
+				    preload_has(old + PRELOAD_LEN, kept.given));
+	bool wanted = fate != EXEC_FOREIGN;
+
+	/* Loaded without LD_PRELOAD: by /etc/ld.so.preload, as every program. */
+	*made = (struct exec_env){.env = env, .loads = wanted && (named || !kept.given)};
+	if (!kept.given || (wanted ? !env_lacks(env) || !env_follows() : !named))
+		return;
+	if (env_make(made, env, wanted))
+		made->loads = wanted;
+}
+
+void exec_env_own(struct exec_env *made)
+{
+	*made = (struct exec_env){.env = environ};
+	if (kept.given && env_lacks(environ))
+		env_make(made, environ, true);
 }
 
 void exec_env_free(struct exec_env *made)
@@ -270,17 +284,20 @@ void exec_env_free(struct exec_env *made)
 		raw_munmap(made->memory, made->size);
 }
 
+/* The environment itself is not looked at after the first visit, which may change it. */
 void exec_env_missing(char *const *env, void (*visit)(const char *name, const char *value))
 {
 	struct exec_env made;
 
 	exec_env_make(&made, env, EXEC_LOADS);
 	for (char *const *v = made.memory; v && *v; v++) {
-		char name[64];
+		bool added = *v >= (char *)made.memory && *v < (char *)made.memory + made.size;
 		size_t n = env_name_len(*v);
-		const char *old = env_find(env, *v);
+		char name[64];
 
-		if (n > sizeof(name) || (old && !strcmp(old, *v)))
+		for (u32 i = 0; i < kept.count; i++)
+			added |= *v == kept.setting[i];
+		if (!added || n > sizeof(name))
 			continue;
 		memcpy(name, *v, n - 1);
 		name[n - 1] = 0;

@@ -21,6 +21,7 @@
 #include "preload/export.h"
 #include "preload/libc.h"
 #include "preload/raw.h"
+#include "preload/splice.h"
 #include "preload/tether.h"
 
 #define GIVEN_MAX 64 /* numbers in file actions at the same time, in the whole process */
@@ -378,7 +379,10 @@ __attribute__((constructor(102))) static void exec_begin(int argc, char **argv, 
 	for (int fd = 0; fd < 3; fd++) {
 		ref sk = fdtable_sock(fd);
 
-		if (sk && streams_begun())
-			tether_tie(fd, sk);
+		if (!sk || !streams_begun())
+			continue;
+		guard_enter();
+		splice_begin(fd, sk);
+		guard_leave(false);
 	}
 }

@@ -336,6 +336,26 @@ START_TEST(exec_env_not_named)
 }
 END_TEST
 
+static void put_back(const char *name, const char *value)
+{
+	setenv(name, value, 1);
+}
+
+START_TEST(exec_env_put_back)
+{
+	char *own = preload("", own_path(), "");
+
+	keep(own);
+	clearenv();
+	setenv("A", "b", 1);
+	exec_env_missing(environ, put_back);
+	ck_assert_str_eq(getenv("LD_PRELOAD"), strchr(own, '=') + 1);
+	ck_assert_str_eq(getenv("USTACK_DEVICE"), "tap7");
+	ck_assert_str_eq(getenv("USTACK_NAME"), "x");
+	ck_assert_str_eq(getenv("A"), "b");
+}
+END_TEST
+
 static Suite *exec_suite(void)
 {
 	Suite *suite = suite_create("exec");
@@ -352,6 +372,7 @@ static Suite *exec_suite(void)
 	tcase_add_test(tc, exec_env_paths);
 	tcase_add_test(tc, exec_env_bare_name);
 	tcase_add_test(tc, exec_env_not_named);
+	tcase_add_test(tc, exec_env_put_back);
 	suite_add_tcase(suite, tc);
 	return suite;
 }
