@@ -69,6 +69,10 @@ struct sock *call_look(struct call *c, bool sending)
 	c->nonblocking = sock->fd_flags & O_NONBLOCK;
 	c->lowat = sock->rcvlowat;
 	c->timeout_ns = sending ? sock->sndtimeo_ns : sock->rcvtimeo_ns;
+	if (!c->waited) {
+		c->listening = sock->state == SOCK_LISTENING;
+		c->dissolved = sock->dissolved;
+	}
 	return sock;
 }
 
@@ -78,6 +82,16 @@ struct sock *call_look_data(struct call *c, bool sending)
 
 	c->gone = sock ? CALL_NOT_OURS : -EBADF;
 	return sock && sock->flags & SOCK_SPLICED ? NULL : sock;
+}
+
+/* Another call has dissolved the connection that this one waits for. */
+static bool dissolved(const struct call *c)
+{
+	const struct sock *sock = sock_get(host_enter(), c->sk);
+	bool gone = sock && c->stream && !c->listening && sock->dissolved != c->dissolved;
+
+	host_leave();
+	return gone;
 }
 
 s64 call_wait(struct call *c, u32 events)
@@ -93,6 +107,8 @@ s64 call_wait(struct call *c, u32 events)
 		c->pin = fdtable_pin(c->sk);
 	}
 	ret = wait_one(c->sk, events, c->deadline_ns);
+	if (ret > 0 && dissolved(c))
+		return -EPIPE;
 	return ret == 0 ? -EAGAIN : ret;
 }
 

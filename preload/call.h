@@ -45,6 +45,8 @@ struct call {
 	s64 gone;    /* call_look_data found no socket: the answer */
 	bool nonblocking;
 	u32 lowat; /* SO_RCVLOWAT */
+	bool listening;
+	u32 dissolved; /* before the first wait */
 	u64 timeout_ns;
 	u64 deadline_ns;
 	struct plan spare;

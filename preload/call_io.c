@@ -271,6 +271,18 @@ static s64 wait_more(struct call *c, const struct call_data *d)
 	return wait_one(c->sk, EV_RDHUP, until) == 0;
 }
 
+/* A reader that stands before an urgent byte reads past it, and goes on waiting. */
+static u32 receive_events(struct call *c)
+{
+	u32 now;
+
+	if (!c->stream)
+		return EV_IN;
+	now = sock_poll(host_enter(), c->sk);
+	host_leave();
+	return now & EV_PRI ? EV_IN : EV_IN | EV_PRI;
+}
+
 static s64 recv_once(struct call *c, struct call_data *d)
 {
 	struct cursor to = {.iov = d->iov, .count = d->count};
@@ -295,14 +307,16 @@ static s64 recv_once(struct call *c, struct call_data *d)
 		if ((n < 0 && n != -EAGAIN) || last || done >= target_of(c, d) ||
 			(done && at_mark(c)))
 			break;
-		waited = call_block(c, EV_IN, waits_not(c, d) ? MSG_DONTWAIT : d->flags);
+		waited =
+			call_block(c, receive_events(c), waits_not(c, d) ? MSG_DONTWAIT : d->flags);
 		/* What came without reaching SO_RCVLOWAT is delivered when the wait is over. */
 		last = waited < 0;
-		if (last && (!c->stream || waited == CALL_NOT_OURS || !c->waited))
+		if (last &&
+			(!c->stream || waited == CALL_NOT_OURS || waited == -EPIPE || !c->waited))
 			break;
 	}
 	if (last && n < 0)
-		n = waited;
+		n = c->stream && !d->len && c->waited ? 0 : waited; /* whatever ended the wait */
 	return done ? (s64)done : n;
 }
 

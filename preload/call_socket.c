@@ -278,26 +278,13 @@ s64 call_bind(int fd, ref sk, const struct sockaddr *addr, socklen_t len)
 	return ret;
 }
 
-/* Another call has ended the attempt that this one waits for. */
-static s64 connect_ended(struct call *c)
-{
-	int error = sock_error(c->stack, c->sk);
-
-	return error ? -error : -ECONNABORTED;
-}
-
 static s64 connect_once(struct call *c, const struct endpoint *remote)
 {
 	for (bool again = false;; again = true) {
 		s64 ret = -EBADF, waited;
-		struct sock *sock;
 
 		host_enter();
-		sock = call_look(c, true);
-		if (sock && again && sock->state == SOCK_CLOSED &&
-			!(sock->flags & SOCK_CONNECT_PENDING))
-			ret = connect_ended(c);
-		else if (sock)
+		if (call_look(c, true))
 			ret = sock_connect(c->stack, c->sk, remote);
 		host_leave();
 		if (ret != -EINPROGRESS && ret != -EALREADY)

@@ -221,9 +221,11 @@ int sock_dissolve(struct stack *s, struct sock *sk)
 		conn_remove(s, &sk->conn);
 	sk->conn.remote = (struct endpoint){.addr = addr_v4(0)};
 	sk->state = SOCK_CLOSED;
-	sk->flags &= ~(u32)SOCK_CONNECT_PENDING;
-	if (sk->type == LX_SOCK_STREAM)
+	sk->flags &= ~(u32)(SOCK_CONNECT_PENDING | SOCK_WAS_CONNECTED);
+	if (sk->type == LX_SOCK_STREAM) {
 		sk->flags &= ~(u32)(SOCK_RCV_SHUT | SOCK_SND_SHUT);
+		sk->dissolved++;
+	}
 	sock_unbind(s, sk);
 	return 0;
 }
@@ -251,6 +253,8 @@ static int connect_stream(struct stack *s, struct sock *sk, const struct endpoin
 
 	if (sk->flags & SOCK_CONNECT_PENDING)
 		return connect_outcome(s, sk);
+	if (sk->state == SOCK_DEAD && !(sk->flags & SOCK_WAS_CONNECTED))
+		return -EINVAL; /* Linux's SS_DISCONNECTING */
 	if (sk->state != SOCK_CLOSED)
 		return -EISCONN;
 	if (to.addr.family != sk->family)
@@ -453,8 +457,8 @@ s64 sock_recv_take(struct stack *s, ref r, struct plan *plan, u64 len, ref reade
 }
 
 /*
- * The reader's turn is over. Nothing is raised: what is still queued is no news to an edge-triggered epoll item, and others that found
- * -EBUSY find EV_IN in the poll mask meanwhile.
+ * The reader's turn is over. Nothing is raised: what is still queued is no news to an
+ * edge-triggered epoll item, and others that found -EBUSY find EV_IN in the poll mask meanwhile.
  */
 static void release_reader(struct sock *sk, const struct plan *plan)
 {

@@ -118,6 +118,7 @@ struct sock {
 	u32 mark, priority;
 	u64 rcvtimeo_ns, sndtimeo_ns; /* 0: none */
 	u32 linger_s;
+	u32 dissolved;           /* times: a call that sleeps meanwhile has lost its connection */
 	u64 max_pacing_rate;
 	u64 cookie;
 	u64 stamp_ns;            /* of the last packet read, for SIOCGSTAMP */

@@ -76,7 +76,6 @@ static int tcp_connect(struct stack *s, struct sock *sk, const struct endpoint *
 		return ret;
 	sk->conn.remote = *remote;
 	sk->error = sk->soft_error = 0;
-	sk->flags &= ~(u32)(SOCK_RCV_SHUT | SOCK_SND_SHUT);
 	conn_insert(s, &sk->conn);
 	sk->state = SOCK_CONNECTING;
 	tcp_connect_init(s, sk, t);

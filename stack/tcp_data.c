@@ -304,6 +304,8 @@ static s64 tcp_take_urgent(
 	if (sk->options & OPT_OOBINLINE || t->urg_state == TCP_URG_NONE ||
 		t->urg_state == TCP_URG_READ)
 		return -EINVAL;
+	if (t->state == TCP_CLOSED && !(t->flags & TCPF_RCV_FIN))
+		return -ENOTCONN;
 	if (t->urg_state == TCP_URG_NOT_YET)
 		return t->state == TCP_CLOSED || sk->flags & SOCK_RCV_SHUT ? 0 : -EAGAIN;
 	pkt = pkt_alloc(s, 1);
@@ -370,7 +372,7 @@ s64 tcp_recv_take(struct stack *s, struct sock *sk, struct plan *plan, u64 len)
 		skip = 0;
 	}
 	if (!run)
-		return tcp_recv_nothing(sk, t);
+		return skip && !len ? 0 : tcp_recv_nothing(sk, t);
 	sock_plan_begin(s, sk, plan, PLAN_RECV);
 	tcp_clear_meta(plan);
 	len = MIN(len, run);

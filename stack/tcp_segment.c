@@ -274,6 +274,8 @@ static bool tcp_ack_syn_received(
 	t->snd_wnd = (u32)seg->window << t->snd_wscale;
 	t->snd_max_wnd = MAX(t->snd_max_wnd, t->snd_wnd);
 	tcp_established(s, sk, t, seg);
+	if (sk->flags & SOCK_SND_SHUT)
+		t->flags |= TCPF_FIN;
 	if (t->flags & TCPF_FIN) /* closed or shut down before the handshake was complete */
 		tcp_set_state(s, sk, t, TCP_FIN_WAIT_1);
 	return true;
