@@ -280,6 +280,8 @@ static void answer(int w, const char *line, const char *expected)
 		state(whole + n, sizeof(whole) - n);
 		if (*expected ? strcmp(whole, expected) == 0 : !some_blocked()) {
 			late += *expected && !first;
+			if (*expected && !first && getenv("SEQUENCES_LATE"))
+				fprintf(stderr, "late: %s\n", line);
 			break;
 		}
 		if (now_us() > end || strncmp(whole, expected, *expected ? n : 0) != 0)
