@@ -316,7 +316,10 @@ static s64 recv_once(struct call *c, struct call_data *d)
 			break;
 	}
 	if (last && n < 0)
-		n = c->stream && !d->len && c->waited ? 0 : waited; /* whatever ended the wait */
+		n = waited;
+	/* The kernel's loop ends with a wait for nothing, however that ended. */
+	if (c->stream && c->waited && !d->len && (n == -EINTR || n == -EAGAIN))
+		n = 0;
 	return done ? (s64)done : n;
 }
 
