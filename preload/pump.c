@@ -32,8 +32,9 @@
 #include "preload/watch.h"
 
 #define PUMPS	  65536u
-#define PIECE	  65536u	    /* moved by one step */
-#define TURN	  (4 * PIECE)	    /* and by one turn in each direction */
+#define TX_PIECE  65536u	    /* moved by one step to the engine */
+#define RX_PIECE  131072u	    /* and from it: each is a window update */
+#define TURN	  (4 * TX_PIECE)    /* by one turn in each direction */
 #define TURNS	  32		    /* before the device is served again */
 #define RETRY_NS  (NS_PER_MS)	    /* for a member between its two steps */
 #define UNHELD_NS (200 * NS_PER_MS) /* for a program that is about to claim its sockets */
@@ -225,7 +226,7 @@ static s64 pump_take(struct pump *p, struct plan *plan)
 
 	if (sk) {
 		plan->flags = 0;
-		n = sock_recv_take(s, p->sk, plan, PIECE, slot_index(slot_self()) + 1);
+		n = sock_recv_take(s, p->sk, plan, RX_PIECE, slot_index(slot_self()) + 1);
 		if (!(p->flags & PUMP_DGRAM))
 			sk->error = error;
 	}
@@ -429,7 +430,7 @@ static u32 pump_send(struct pump *p)
 		}
 		return 0;
 	}
-	n = pump_reserve(p, plan, MIN(waiting, PIECE));
+	n = pump_reserve(p, plan, MIN(waiting, TX_PIECE));
 	if (n == -ENOBUFS)
 		pump_mark(p, PUMP_RETRY);
 	else if (n < 0 && n != -EAGAIN)

@@ -335,20 +335,16 @@ static double now(void)
 	return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* Reads and forgets, and says how fast. */
-static int measure(int fd)
+/* Reads and forgets for so many seconds, and says how many Gbit/s. */
+static int measure(int fd, int seconds)
 {
-	static char data[BUFFER];
-	double start = 0, bytes = 0;
+	static char data[4 * BUFFER];
+	double start = now(), bytes = 0, took;
 	ssize_t n;
 
-	while ((n = read(fd, data, sizeof(data))) > 0) {
-		if (bytes == 0)
-			start = now();
+	while ((took = now() - start) < seconds && (n = read(fd, data, sizeof(data))) > 0)
 		bytes += (double)n;
-	}
-	ended("read", n);
-	printf("%.0f\n", bytes / 1e6 / (now() - start));
+	printf("%.2f\n", bytes * 8 / 1e9 / took);
 	return 0;
 }
 
@@ -400,8 +396,8 @@ static int child(const char *how, const char *command)
 		return both(fd);
 	} else if (strcmp(command, "look") == 0) {
 		return look(fd);
-	} else if (strcmp(command, "measure") == 0) {
-		return measure(fd);
+	} else if (strncmp(command, "measure", 7) == 0) {
+		return measure(fd, atoi(command + 7));
 	} else if (strcmp(command, "rdwr") == 0) { /* shut down, and then closed a second later */
 		copy(0, fd);
 		shutdown(fd, SHUT_RDWR);
