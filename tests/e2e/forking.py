@@ -2,17 +2,16 @@
 """Servers that fork and their clients, for tests/e2e/forking.
 
 forking.py fork|workers|passing|manager ADDRESS PORT: a process for each connection (socketserver.ForkingTCPServer); four processes
-that accept on one socket (multiprocessing); one that accepts and passes connections to four others; a manager with its queue.
+that accept on one socket (multiprocessing); one that accepts and passes connections to four others, made by the METHOD that
+follows; a manager with its queue.
 Each connection gets back what it sent, once it has ended its side.
 forking.py client ADDRESS PORT [COUNT]: as many connections by a pool of processes, checked.
 forking.py produce ADDRESS PORT: works through the manager's queue with four processes."""
 import hashlib
 import multiprocessing
 import multiprocessing.managers
-import os
 import queue
 import random
-import signal
 import socket
 import socketserver
 import sys
@@ -65,7 +64,7 @@ def receiving(pipe):
 
 
 def passing():
-    context = multiprocessing.get_context("spawn" if "spawn" in sys.argv else "fork")
+    context = multiprocessing.get_context(sys.argv[4])
     pipes = []
     for _ in range(WORKERS):
         ours, theirs = context.Pipe()
@@ -140,5 +139,4 @@ def produce():
 
 
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
     globals()[sys.argv[1]]()
