@@ -564,10 +564,19 @@ void pump_start(u32 tether, int fd, ref r)
 	pump_queue(p);
 }
 
+/* There are bytes to move: not for one that has no peer, who may yet be claimed to get one, or to
+ * receive from many. */
+static bool pump_has_peer(const struct sock *sk)
+{
+	return sk->state == SOCK_CONNECTED ||
+	       (sk->type == SOCK_STREAM &&
+		       (sk->state == SOCK_CONNECTING || sk->state == SOCK_DEAD));
+}
+
 /* A tethered socket that no member holds: a program that loads the library claims it soon. */
 static void pump_unheld(ref sk)
 {
-	struct pump *p = pump_new(sk);
+	struct pump *p = pump_has_peer(sock_get(host_stack(), sk)) ? pump_new(sk) : NULL;
 
 	if (!p)
 		return;

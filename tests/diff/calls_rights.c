@@ -790,6 +790,140 @@ static void shared(void)
 	no_ways();
 }
 
+static void take_late(void)
+{
+	struct epoll_event e = {.events = EPOLLIN | EPOLLRDHUP};
+	struct sockaddr_in addr;
+	socklen_t len = sizeof(addr);
+	int fd, ep = epoll_create1(0), n = 0;
+	char buf[8];
+
+	await_order();
+	fd = take();
+	SAY(getpeername(fd, (struct sockaddr *)&addr, &len));
+	SAY(epoll_ctl(ep, EPOLL_CTL_ADD, fd, &e));
+	SAY(epoll_wait(ep, &e, 1, 3000));
+	SAY(ioctl(fd, FIONREAD, &n));
+	SAY(n);
+	SAY(recv(fd, buf, 2, MSG_PEEK));
+	SAY(recv(fd, buf, 2, 0));
+	SAY(recv(fd, buf, sizeof(buf), 0));
+	SAY(recv(fd, buf, sizeof(buf), MSG_DONTWAIT));
+	SAY(epoll_wait(ep, &e, 1, 0));
+	SAY(poll_now(fd));
+	SAY(send(fd, "answer", 6, 0));
+	await_order();
+	SAY(epoll_wait(ep, &e, 1, 3000));
+	SAY(e.events);
+	SAY(recv(fd, buf, sizeof(buf), 0));
+	SAY(shutdown(fd, SHUT_WR));
+	SAY(send(fd, "x", 1, MSG_NOSIGNAL));
+	await_order();
+}
+
+/* The receiver takes its time, and nobody else has the socket meanwhile. */
+static void received_late(void)
+{
+	int a, b;
+	pid_t pid;
+
+	ways();
+	pid = receiver(take_late);
+	b = pair_of(&a);
+	SHOW(pass(b));
+	SHOW(close(b));
+	nap_ms(500);
+	SHOW(send(a, "hello", 5, 0));
+	go_on();
+	listen_to(12);
+	SHOW(recv(a, (char[6]){0}, 6, MSG_WAITALL));
+	SHOW(shutdown(a, SHUT_WR));
+	go_on();
+	listen_to(5);
+	SHOW(ends(a));
+	go_on();
+	end(pid);
+	close(a);
+	no_ways();
+}
+
+static void take_udp_late(void)
+{
+	struct sockaddr_in from = {0};
+	socklen_t len = sizeof(from);
+	char buf[8];
+	int fd;
+
+	await_order();
+	fd = take();
+	SAY(recvfrom(fd, buf, sizeof(buf), 0, (struct sockaddr *)&from, &len));
+	SAY(len);
+	SAY(sendto(fd, "back", 4, 0, (struct sockaddr *)&from, len));
+	SAY(recvfrom(fd, buf, sizeof(buf), MSG_DONTWAIT, NULL, NULL));
+	await_order();
+}
+
+static void udp_received_late(void)
+{
+	struct sockaddr_in addr = {.sin_family = AF_INET};
+	socklen_t len = sizeof(addr);
+	char buf[8];
+	int fd, a;
+	pid_t pid;
+
+	ways();
+	pid = receiver(take_udp_late);
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	a = socket(AF_INET, SOCK_DGRAM, 0);
+	addr.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	SHOW(bind(fd, (struct sockaddr *)&addr, len));
+	SHOW(getsockname(fd, (struct sockaddr *)&addr, &len));
+	SHOW(connect(a, (struct sockaddr *)&addr, len));
+	SHOW(pass(fd));
+	SHOW(close(fd));
+	nap_ms(500);
+	SHOW(send(a, "hello", 5, 0));
+	go_on();
+	listen_to(4);
+	SHOW(poll_for(a, POLLIN, 1000));
+	SHOW(recv(a, buf, sizeof(buf), MSG_DONTWAIT));
+	go_on();
+	end(pid);
+	nap_ms(100);
+	SHOW(send(a, "hello", 5, 0));
+	SHOW(recv(a, buf, sizeof(buf), 0));
+	close(a);
+	no_ways();
+}
+
+static void take_fresh_late(void)
+{
+	int fd;
+
+	await_order();
+	fd = take();
+	SAY(connect(fd, (struct sockaddr *)&server, sizeof(server)));
+	SAY(send(fd, "e", 1, 0));
+	SAY(echoes(fd));
+}
+
+static void fresh_received_late(void)
+{
+	pid_t pid;
+	int fd;
+
+	ways();
+	pid = receiver(take_fresh_late);
+	fd = socket(AF_INET, SOCK_STREAM, 0);
+	SHOW(pass(fd));
+	SHOW(close(fd));
+	nap_ms(500);
+	go_on();
+	listen_to(3);
+	end(pid);
+	no_ways();
+}
+
 static pid_t owner;
 static int owned;
 
@@ -955,6 +1089,9 @@ int main(int argc, char **argv)
 	by_number();
 	bad_messages();
 	shared();
+	received_late();
+	udp_received_late();
+	fresh_received_late();
 	stolen();
 	number_reused();
 	number_changed();
