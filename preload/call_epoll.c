@@ -58,9 +58,19 @@ static void before_fork(void)
 	}
 }
 
+/* What the number was a member of, or had as members, has gone with what it was. */
+static void nests_forget(int fd)
+{
+	for (u32 i = 0; i < NESTS; i++) {
+		if (nests[i].inner == fd || nests[i].outer == fd)
+			nests[i].inner = 0;
+	}
+}
+
 static int created(int fd)
 {
 	if (fd >= 0) {
+		nests_forget(fd);
 		fdtable_set(fd, FD_EPOLL, 0, 0);
 		__atomic_store_n(&epoll_before_fork, before_fork, __ATOMIC_RELAXED);
 	}
@@ -201,6 +211,9 @@ static ref set_of(int epfd, int *error)
 		if (!n.inner || (n.inner != epfd && n.outer != epfd))
 			continue;
 		nests[i].inner = 0;
+		if (fdtable_find(n.inner, &inner) != FD_EPOLL ||
+			fdtable_find(n.outer, &inner) != FD_EPOLL)
+			continue; /* another file by now */
 		inner = n.inner == epfd ? set : set_of(n.inner, error);
 		if (inner)
 			nest_add(n.outer == epfd ? set : set_of(n.outer, error), inner, n.inner,

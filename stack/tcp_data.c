@@ -249,6 +249,8 @@ s64 tcp_send_commit(struct stack *s, struct sock *sk, struct plan *plan, u32 cop
 		return ret == -EAGAIN ? -EPIPE : ret;
 	}
 	copied = tcp_commit_spans(s, sk, t, plan, copied);
+	if (!copied) /* nothing sent pushes nothing that MSG_MORE holds back */
+		return 0;
 	t->flags &= ~(u32)TCPF_MORE;
 	if (plan->flags & LX_MSG_MORE)
 		t->flags |= TCPF_MORE;

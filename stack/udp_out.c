@@ -380,5 +380,7 @@ s64 udp_send_commit(struct stack *s, struct sock *sk, struct plan *plan, u32 cop
 	} else {
 		ret = send_datagram(s, sk, &r, plan->span[0].pkt);
 	}
+	/* Linux's sock_def_write_space, as the datagram leaves: an edge, though there was room. */
+	sock_raise(s, sk, EV_OUT);
 	return ret < 0 ? ret : (s64)copied;
 }

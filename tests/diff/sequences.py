@@ -18,6 +18,7 @@ import sys
 
 WORKERS = range(3)
 PORTS = ["p0", "p1", "p2", "p3"]
+TAKES = ("accept", "recv", "read", "recvmsg", "drain")
 SETTLE_MS = [0, 5, 60]  # ever slower
 UNSTEADY = "unsteady"
 EVENTS = ["i", "o", "io", "ih", "p", "iop", "ioph", "ioe", "ie", "oe", "ihe", "ioph1", "i1", "ie1", "h", "n", "x", "ix", "ixe", ""]
@@ -101,6 +102,10 @@ class Generator:
         self.features = features
         self.workers = {}
         self.kinds = {}  # (worker, number): tcp, udp, epoll, pipe
+        self.mail = []
+        self.last = {}  # what each worker was told last
+        self.hectic = self.r.choice([0.04, 0.06, 0.06, 0.2])
+        self.joined = set()  # workers that have had a socket, or come from one that has
         self.queue = []
         self.seed = 0
         self.length = self.r.choice([12, 20, 30, 45])
@@ -137,8 +142,15 @@ class Generator:
         words = call.split()
         w, what = int(words[0]), words[1]
         self.workers = parse(state)
+        self.last[w] = what if what[:3] != "usr" else self.last.get(w)
         match = re.search(r"= (-?\d+)", result)
         ret = int(match.group(1)) if match else -1
+        if what in ("tcp", "udp"):
+            self.joined.add(w)
+        if what == "fork" and w in self.joined:
+            self.joined.add(int(words[2]))
+        if what in ("kill", "exit", "exec"):
+            self.joined.discard(w)
         if ret >= 0 and what in ("tcp", "udp", "epoll"):
             self.kinds[w, ret] = what
         elif ret >= 0 and what == "accept":
@@ -150,6 +162,10 @@ class Generator:
         elif ret >= 0 and what == "pipe":
             for fd in result.split()[:2]:
                 self.kinds[w, int(fd)] = "pipe"
+        elif ret >= 0 and what == "take":
+            self.kinds[w, int(result.split()[0])] = self.mail.pop(0) if self.mail else "tcp"
+        elif ret >= 0 and what == "pass":
+            self.mail.append(self.kinds.get((w, int(words[2])), "tcp"))
         elif ret >= 0 and what == "fork":
             for (worker, fd), kind in list(self.kinds.items()):
                 if worker == w:
@@ -164,18 +180,27 @@ class Generator:
             return f"{self.r.choice(blocked)} {self.pick('usr1', 'usr1', 'usr1', 'usr2', 'kill')}"
         if not self.workers:
             return "0 start"
-        if self.r.random() < 0.06:
+        if self.r.random() < self.hectic:
             call = self.process(idle)
             if call:
                 return call
         if not idle:
             return f"{self.r.choice(blocked)} usr1"
         w = self.r.choice(idle)
-        return f"{w} {self.call(w)}"
+        call = f"{w} {self.call(w)}"
+        # Which of several that wait for the same gets it is not compared (DIFFERENCES.md).
+        if call.split()[1] in TAKES and " nb" not in call and any(self.last.get(b) in TAKES for b in blocked):
+            return f"{w} getfl {call.split()[2]}"
+        return call
 
     def process(self, idle):
         free = [w for w in WORKERS if w < self.processes and w not in self.workers]
         what = self.pick("fork", "fork", "fork", "fork", "start", "exit", "kill", "exec", "exec")
+        # Not compared (DIFFERENCES.md): epoll sets that are shared without a host, or leave the processes that share one.
+        if what == "fork":
+            idle = [w for w in idle if w in self.joined or not self.holds_epoll(w)]
+        if what == "exec":
+            idle = [w for w in idle if not self.holds_epoll(w)]
         if what == "fork" and free and idle:
             return f"{self.r.choice(idle)} fork {free[0]}" + (" _Fork" if "_Fork" in self.features and self.r.random() < 0.1 else "")
         if what == "start" and free:
@@ -185,6 +210,9 @@ class Generator:
         if what == "exec" and "exec" in self.features and idle:
             return f"{self.r.choice(idle)} exec"
         return None
+
+    def holds_epoll(self, w):
+        return any(self.kinds.get((w, fd)) == "epoll" for fd in self.workers[w])
 
     def bytes(self):
         self.seed += 1
@@ -210,7 +238,7 @@ class Generator:
         if r < 0.20:
             return self.number(w)
         if r < 0.26 and "pass" in self.features:
-            return self.mail(w)
+            return self.letter(w)
         fd = self.fd(w)
         kind = self.kinds.get((w, fd), "tcp")
         if kind == "epoll":
@@ -220,14 +248,15 @@ class Generator:
         if self.r.random() < 0.15:
             return self.epoll(w, self.fd(w, "epoll"))
         if self.filled:
-            return self.pick(f"drain {fd}", f"close {fd}", f"shutdown {fd} {self.pick(0, 1, 2)}", f"linger {fd} 0", self.waiting(fd))
+            return self.pick(f"drain {fd}", f"close {fd}", f"shutdown {fd} 1", f"linger {fd} 0", self.waiting(fd))
         if kind == "udp":
             return self.udp(w, fd)
         return self.tcp(w, fd, fds.get(fd))
 
-    def mail(self, w):
-        if self.r.random() < 0.5:
-            return f"pass {self.fd(w)} {self.r.choice(list(self.workers))}"
+    def letter(self, w):
+        fd = self.fd(w)
+        if self.r.random() < 0.5 and self.kinds.get((w, fd)) != "epoll":
+            return f"pass {fd} {self.r.choice(list(self.workers))}"
         return "take" + self.flags("cloexec")
 
     def number(self, w):
@@ -272,7 +301,7 @@ class Generator:
         return self.pick(
             f"bind {fd} {self.pick('lo', 'any', 'lo2', 'own', 'other')} {self.r.choice(PORTS + ['0'])}",
             f"connect {fd} {self.target()}", f"connect {fd} {self.target()}", f"connect {fd} unspec 0",
-            f"send {fd} {self.bytes()}", f"send {fd} {self.bytes()}" + self.flags("nb", "more", "oob"), f"write {fd} {self.bytes()}",
+            f"send {fd} {self.bytes()}", f"send {fd} {self.bytes()}" + self.flags("nb", "oob"), f"write {fd} {self.bytes()}",
             f"sendto {fd} {self.bytes()} {self.target()}", f"sendto {fd} {self.bytes()} {self.target()}",
             self.receive(fd), self.receive(fd), self.receive(fd), self.options(fd), self.waiting(fd),
             f"shutdown {fd} {self.pick(0, 1, 2)}", f"listen {fd} 1", f"accept {fd}")
