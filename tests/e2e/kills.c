@@ -693,7 +693,7 @@ static bool stopped(u32 tid)
 	return false;
 }
 
-static bool step(u32 tid, int request)
+static bool step(u32 tid, enum __ptrace_request request)
 {
 	return ptrace(request, tid, 0, 0) == 0 && stopped(tid);
 }
