@@ -134,7 +134,7 @@ static void icmp_report(struct stack *s, struct pkt *quoted, struct icmp_error *
 		(u32)e->code, &e->offender, &quoted->to, &quoted->from);
 	if (e->proto == PROTO_TCP)
 		tcp_icmp_error(s, quoted, e);
-	else if (e->proto == PROTO_UDP)
+	else if (e->proto == PROTO_UDP || e->proto == PROTO_UDPLITE)
 		udp_icmp_error(s, quoted, e);
 	else
 		counter_inc(s, counter_icmp_quote);

@@ -7,7 +7,7 @@
 
 #include "stack/frame.h"
 
-enum { PROTO_ICMP = 1, PROTO_TCP = 6, PROTO_UDP = 17 };
+enum { PROTO_ICMP = 1, PROTO_TCP = 6, PROTO_UDP = 17, PROTO_UDPLITE = 136 };
 
 /* A way to a destination. */
 struct path {
@@ -61,7 +61,7 @@ void ip_pmtu_learn(struct stack *s, const struct addr *dst, u32 mtu);
 /* Transport input: ip4.c calls these with the view at the transport header, and pkt.from.addr,
  * to.addr, tos, ttl set. */
 void tcp_input(struct stack *s, ref pkt);
-void udp_input(struct stack *s, ref pkt);
+void udp_input(struct stack *s, ref pkt, u8 proto); /* PROTO_UDP or PROTO_UDPLITE */
 void icmp_input(struct stack *s, ref pkt);
 
 /* tcp.c: its slabs and tunables, from stack_init; and the timer of a socket, handshake or TIME-WAIT

@@ -176,8 +176,9 @@ static void ip4_deliver(struct stack *s, ref pkt, u8 proto)
 		tcp_input(s, pkt);
 		return;
 	case PROTO_UDP:
+	case PROTO_UDPLITE:
 		counter_inc(s, counter_ip_delivered);
-		udp_input(s, pkt);
+		udp_input(s, pkt, proto);
 		return;
 	case PROTO_ICMP:
 		counter_inc(s, counter_ip_delivered);

@@ -93,8 +93,8 @@ static void ip4_complete_checksum(struct stack *s, struct frame *f, u8 proto)
 	if (!(f->offload.flags & OFFLOAD_NEEDS_CSUM) || !at || start > f->len)
 		return;
 	sum = checksum_finish(frame_sum(s, f, f->len - start, 0));
-	/* RFC 768: 0 means none. */
-	put16(at, sum == 0 && proto == PROTO_UDP ? 0xffffu : sum);
+	/* RFC 768: 0 means none; RFC 3828 3.1: never 0. */
+	put16(at, sum == 0 && (proto == PROTO_UDP || proto == PROTO_UDPLITE) ? 0xffffu : sum);
 	f->offload.flags &= (u8)~OFFLOAD_NEEDS_CSUM;
 	f->offload.csum_start = f->offload.csum_offset = 0;
 }

@@ -95,7 +95,7 @@ static void repair_sock(struct stack *s, struct sock *sk)
 	struct tcp *t = tcp_of(s, sk);
 	u32 received, sent = 0;
 
-	if (sk->conn.proto != PROTO_UDP && !t) {
+	if (sk->conn.proto == PROTO_TCP && !t) {
 		slab_discard(s, sk->conn.slab.self); /* half made, or half freed */
 		return;
 	}

@@ -69,6 +69,8 @@ static int choose_protocol(int type, int protocol)
 		/* Ping sockets: the kernel's default ping_group_range admits nobody. */
 		if (protocol == PROTO_ICMP)
 			return -EACCES;
+		if (protocol == PROTO_UDPLITE)
+			return PROTO_UDPLITE;
 		return protocol == 0 || protocol == PROTO_UDP ? PROTO_UDP : -EPROTONOSUPPORT;
 	case LX_SOCK_RAW:
 		return -EPROTONOSUPPORT;

@@ -130,6 +130,7 @@ struct sock {
 	struct pktq errq;        /* IP_RECVERR */
 	u32 rx_dropped;          /* for SO_RXQ_OVFL */
 	u16 udp_segment;         /* UDP_SEGMENT */
+	u16 lite_send, lite_receive; /* UDPLITE_SEND_CSCOV, UDPLITE_RECV_CSCOV; 0 all of a datagram */
 	u32 fastopen_qlen;       /* TCP_FASTOPEN */
 	u16 port_low, port_high; /* IP_LOCAL_PORT_RANGE, 0: the host's */
 	u8 ip_options_len;

@@ -569,6 +569,13 @@ static int get_socket(struct stack *s, struct sock *sk, int name, void *val, u32
 	return get_struct(s, sk, name, val, len);
 }
 
+/* Is the level the protocol's own? UDP and UDP-Lite answer to both of theirs (udp_setsockopt). */
+static bool own_level(const struct sock *sk, int level)
+{
+	return level == sk->conn.proto ||
+	       (sk->conn.proto != PROTO_TCP && (level == LX_SOL_UDP || level == LX_SOL_UDPLITE));
+}
+
 int sock_setopt(struct stack *s, ref r, int level, int name, const void *val, u32 len)
 {
 	struct sock *sk = sock_get(s, r);
@@ -584,11 +591,11 @@ int sock_setopt(struct stack *s, ref r, int level, int name, const void *val, u3
 		ret = set_socket(s, sk, name, val, len);
 	else if (level == LX_SOL_IP)
 		ret = opt_ip_set(s, sk, name, val, len);
-	else if (level == sk->conn.proto)
+	else if (own_level(sk, level))
 		ret = ops->setopt(s, sk, name, val, len);
 	else
 		ret = -ENOPROTOOPT;
-	if (ret == 0 && ops->opt_changed && level != sk->conn.proto)
+	if (ret == 0 && ops->opt_changed && !own_level(sk, level))
 		ops->opt_changed(s, sk, level, name);
 	stack_run_loopback(s);
 	return ret;
@@ -600,7 +607,7 @@ int sock_getopt(struct stack *s, ref r, int level, int name, void *val, u32 *len
 
 	if (!sk)
 		return -EBADF;
-	if (level != LX_SOL_SOCKET && level != LX_SOL_IP && level != sk->conn.proto)
+	if (level != LX_SOL_SOCKET && level != LX_SOL_IP && !own_level(sk, level))
 		return -EOPNOTSUPP;
 	if (*len > 0x7fffffffu)
 		return -EINVAL;

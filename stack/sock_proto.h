@@ -214,6 +214,8 @@ enum sock_stored {
 	STORED_RECVERR_RFC4884,
 	STORED_NO_CHECK6_TX,
 	STORED_NO_CHECK6_RX,
+	STORED_LITE_SEND,    /* lite_send was set */
+	STORED_LITE_RECEIVE, /* lite_receive was set */
 	STORED_THIN_LINEAR,
 };
 

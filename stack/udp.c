@@ -1,6 +1,6 @@
 /*
- * UDP sockets: connecting, receiving, readiness, options. Datagrams come in by udp_in.c and go out
- * by udp_out.c.
+ * UDP and UDP-Lite sockets: connecting, receiving, readiness, options. Datagrams come in by
+ * udp_in.c and go out by udp_out.c.
  *
  * A socket is in its port's list of open ones while it has no peer, and in the connection table
  * while it has one.
@@ -184,6 +184,22 @@ static s64 udp_recv_commit(struct stack *s, struct sock *sk, struct plan *plan, 
 	return copied;
 }
 
+/* RFC 3828 4: how much of a datagram is covered, or must be; what is shorter than a header means
+ * the header. */
+static int set_coverage(struct sock *sk, int name, int value)
+{
+	u16 *field = name == LX_UDPLITE_SEND_CSCOV ? &sk->lite_send : &sk->lite_receive;
+
+	if (sk->conn.proto != PROTO_UDPLITE)
+		return -ENOPROTOOPT;
+	if (value && value < UDP_HEADER)
+		value = UDP_HEADER;
+	*field = (u16)MIN(value, 0xffff);
+	sk->stored |=
+		1ull << (name == LX_UDPLITE_SEND_CSCOV ? STORED_LITE_SEND : STORED_LITE_RECEIVE);
+	return 0;
+}
+
 static int udp_setopt(struct stack *s, struct sock *sk, int name, const void *val, u32 len)
 {
 	static const u32 flags[] = {[0] = OPT_UDP_CORK, [1] = OPT_UDP_GRO};
@@ -211,6 +227,9 @@ static int udp_setopt(struct stack *s, struct sock *sk, int name, const void *va
 							   : STORED_NO_CHECK6_RX);
 		sk->stored = value ? sk->stored | bit : sk->stored & ~bit;
 		return 0;
+	case LX_UDPLITE_SEND_CSCOV:
+	case LX_UDPLITE_RECV_CSCOV:
+		return set_coverage(sk, name, value);
 	case LX_UDP_ENCAP:
 		return value ? -ENOPROTOOPT : 0;
 	default:
@@ -232,9 +251,11 @@ static int udp_getopt(struct stack *s, struct sock *sk, int name, void *val, u32
 		return sock_opt_int(val, len, sock_stored(sk, STORED_NO_CHECK6_TX));
 	case LX_UDP_NO_CHECK6_RX:
 		return sock_opt_int(val, len, sock_stored(sk, STORED_NO_CHECK6_RX));
+	case LX_UDPLITE_SEND_CSCOV: /* answered on plain UDP too */
+		return sock_opt_int(val, len, sk->lite_send);
+	case LX_UDPLITE_RECV_CSCOV:
+		return sock_opt_int(val, len, sk->lite_receive);
 	case LX_UDP_ENCAP:
-	case 10: /* UDPLITE_SEND_CSCOV, UDPLITE_RECV_CSCOV: answered on plain UDP too */
-	case 11:
 		return sock_opt_int(val, len, 0);
 	default:
 		return -ENOPROTOOPT;

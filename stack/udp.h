@@ -1,4 +1,4 @@
-/* Private to udp*.c. */
+/* Private to udp*.c, which serve UDP-Lite too: conn.proto tells. */
 #ifndef STACK_UDP_H
 #define STACK_UDP_H
 

@@ -1,10 +1,13 @@
 /*
- * UDP (RFC 768, RFC 1122 4.1), receiving: datagrams to sockets, ICMP errors to the sockets that
- * they concern.
+ * UDP (RFC 768, RFC 1122 4.1) and UDP-Lite (RFC 3828), receiving: datagrams to sockets, ICMP errors
+ * to the sockets that they concern.
  *
  * A datagram goes to the connected socket of its four-tuple, else to the best bound one; to a group
  * or broadcast address, to every socket that wants it. It waits in the socket's queue with its own
  * packet, charged by what that occupies.
+ *
+ * UDP-Lite has the checksum's coverage where UDP has the length, and its checksum is never left
+ * out; the ports are its own.
  */
 #include "stack/bytes.h"
 #include "stack/checksum.h"
@@ -21,6 +24,36 @@ static bool checksum_ok(struct pkt *p, const u8 *h)
 		return true;
 	sum = checksum_pseudo(&p->from.addr, &p->to.addr, PROTO_UDP, len);
 	return checksum_finish(checksum_add(sum, h, len)) == 0;
+}
+
+/* How much of a UDP-Lite datagram the checksum covers (RFC 3828 3.1: 0 is all), 0 for a wrong
+ * value. */
+static u32 lite_coverage(const struct pkt *p, const u8 *h)
+{
+	u32 coverage = get16(h + 4), len = pkt_len(p);
+
+	if (coverage == 0)
+		return len;
+	return coverage < UDP_HEADER || coverage > len ? 0 : coverage;
+}
+
+static bool lite_checksum_ok(const struct pkt *p, const u8 *h, u32 coverage)
+{
+	u32 sum;
+
+	if (p->flags & PKT_CSUM_OK)
+		return true;
+	sum = checksum_pseudo(&p->from.addr, &p->to.addr, PROTO_UDPLITE, pkt_len(p));
+	return get16(h + 6) != 0 && checksum_finish(checksum_add(sum, h, coverage)) == 0;
+}
+
+/* Is as much covered as the socket wants (__udp_queue_rcv_one)? */
+static bool coverage_suffices(struct sock *sk, struct pkt *p)
+{
+	u32 coverage = lite_coverage(p, pkt_peek(p, 0, UDP_HEADER));
+
+	return sk->conn.proto != PROTO_UDPLITE || !sock_stored(sk, STORED_LITE_RECEIVE) ||
+	       coverage == pkt_len(p) || (sk->lite_receive && coverage >= sk->lite_receive);
 }
 
 /* A packet of its own with the same content, for one more receiver, or with n bytes at an offset of
@@ -97,6 +130,10 @@ static void deliver(struct stack *s, struct sock *sk, ref pkt)
 	struct pkt *p = pkt_get(s, pkt);
 	u32 keep = sk->filter ? filter_run(s, sk, p) : pkt_len(p), size;
 
+	if (!coverage_suffices(sk, p)) {
+		refuse(s, sk, pkt, counter_udp_csum);
+		return;
+	}
 	if (!keep) {
 		refuse(s, sk, pkt, counter_udp_filtered);
 		return;
@@ -140,13 +177,13 @@ static void drop(struct stack *s, ref pkt, enum counter why)
 }
 
 /* To all that want it: copies, and the packet itself to the last; consumes it. */
-static void deliver_group(struct stack *s, ref pkt)
+static void deliver_group(struct stack *s, ref pkt, u8 proto)
 {
 	struct pkt *p = pkt_get(s, pkt);
 	struct sock *last = NULL;
 
 	for (u32 connected = 0; connected < 2; connected++) {
-		ref r = port_first(s, PROTO_UDP, p->to.port, connected);
+		ref r = port_first(s, proto, p->to.port, connected);
 
 		for (struct sock *sk; (sk = sock_get(s, r)) != NULL; r = sk->conn.port_next) {
 			ref one;
@@ -164,45 +201,59 @@ static void deliver_group(struct stack *s, ref pkt)
 		drop(s, pkt, counter_udp_ignored_group);
 }
 
-static struct sock *lookup(struct stack *s, const struct pkt *p)
+static struct sock *lookup(struct stack *s, const struct pkt *p, u8 proto)
 {
-	struct sock *sk = sock_get(s, conn_lookup(s, PROTO_UDP, &p->to, &p->from));
+	struct sock *sk = sock_get(s, conn_lookup(s, proto, &p->to, &p->from));
 
 	if (sk && device_matches(sk, p))
 		return sk;
-	return sock_get(s, sock_lookup(s, PROTO_UDP, &p->to, &p->from, p->ifindex));
+	return sock_get(s, sock_lookup(s, proto, &p->to, &p->from, p->ifindex));
 }
 
-void udp_input(struct stack *s, ref pkt)
+/* Takes what is no part of the datagram off it; what is wrong with it, or counter_udp_in. */
+static enum counter check(struct pkt *p, const u8 *h, u8 proto)
+{
+	u32 len = get16(h + 4), coverage;
+
+	/* A source port of 0 means "none" (RFC 768); nobody can be at 0. */
+	if (!p->to.port)
+		return counter_udp_malformed;
+	if (proto == PROTO_UDPLITE) {
+		coverage = lite_coverage(p, h);
+		if (!coverage)
+			return counter_udp_malformed;
+		return lite_checksum_ok(p, h, coverage) ? counter_udp_in : counter_udp_csum;
+	}
+	/* Bytes behind the length are never delivered. */
+	if (len < UDP_HEADER || !pkt_trim(p, len))
+		return counter_udp_malformed;
+	return checksum_ok(p, h) ? counter_udp_in : counter_udp_csum;
+}
+
+void udp_input(struct stack *s, ref pkt, u8 proto)
 {
 	struct pkt *p = pkt_get(s, pkt);
 	const u8 *h = pkt_peek(p, 0, UDP_HEADER);
+	enum counter why;
 	struct sock *sk;
-	u32 len;
 
 	if (!h) {
 		drop(s, pkt, counter_udp_malformed);
 		return;
 	}
-	len = get16(h + 4);
 	p->from.port = get16(h);
 	p->to.port = get16(h + 2);
-	/* Bytes behind the length are never delivered. A source port of 0 means "none" (RFC 768);
-	 * nobody can be at 0. */
-	if (len < UDP_HEADER || !pkt_trim(p, len) || !p->to.port) {
-		drop(s, pkt, counter_udp_malformed);
+	why = check(p, h, proto);
+	if (why != counter_udp_in) {
+		drop(s, pkt, why);
 		return;
 	}
-	if (!checksum_ok(p, h)) {
-		drop(s, pkt, counter_udp_csum);
-		return;
-	}
-	LOG(s, LOG_UDP, LOG_TRACE, "in %E > %E len %u", &p->from, &p->to, len);
+	LOG(s, LOG_UDP, LOG_TRACE, "in %E > %E len %u", &p->from, &p->to, pkt_len(p));
 	if (addr_is_multicast(&p->to.addr) || netif_is_broadcast(s, &p->to.addr)) {
-		deliver_group(s, pkt);
+		deliver_group(s, pkt, proto);
 		return;
 	}
-	sk = lookup(s, p);
+	sk = lookup(s, p, proto);
 	if (sk) {
 		deliver(s, sk, pkt);
 		return;
@@ -215,7 +266,8 @@ void udp_input(struct stack *s, ref pkt)
 void udp_icmp_error(struct stack *s, struct pkt *quoted, const struct icmp_error *e)
 {
 	struct sock *sk = lookup(s,
-		&(struct pkt){.from = quoted->from, .to = quoted->to, .ifindex = quoted->ifindex});
+		&(struct pkt){.from = quoted->from, .to = quoted->to, .ifindex = quoted->ifindex},
+		e->proto);
 	bool too_big = e->type == ICMP_UNREACH && e->code == UNREACH_FRAG_NEEDED, hard = e->fatal;
 	struct icmp_error_report report = {
 		.error = (u32)e->error,

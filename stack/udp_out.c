@@ -1,6 +1,6 @@
 /*
- * UDP, sending: where to, in one datagram or (UDP_SEGMENT) many, at once or gathered (UDP_CORK,
- * MSG_MORE).
+ * UDP and UDP-Lite, sending: where to, in one datagram or (UDP_SEGMENT) many, at once or gathered
+ * (UDP_CORK, MSG_MORE).
  *
  * Reserving decides everything that can fail for reasons of the socket, in the kernel's order of
  * checks (net/ipv4/udp.c udp_sendmsg), and takes a packet for the payload; committing puts headers
@@ -121,6 +121,8 @@ static int check_size(struct stack *s, struct sock *sk, const struct udp_route *
 	if (len > IP_MAX - headers)
 		return -EMSGSIZE;
 	if (r->gso_size) {
+		if (sk->conn.proto == PROTO_UDPLITE)
+			return -EIO;
 		if (headers + r->gso_size > r->mtu)
 			return -EMSGSIZE;
 		if (len > (u64)r->gso_size * UDP_SEGMENTS_MAX || sk->options & OPT_NO_CHECK)
@@ -195,8 +197,27 @@ s64 udp_send_reserve(struct stack *s, struct sock *sk, struct plan *plan, u64 le
 	return (s64)len;
 }
 
+/* UDP-Lite's coverage in place of the length; true when that is partial and the checksum is done.
+ */
+static bool lite_header(
+	const struct sock *sk, const struct udp_route *r, u8 *h, const u8 *payload, u32 len)
+{
+	u32 sum;
+
+	if (!sock_stored(sk, STORED_LITE_SEND) || sk->lite_send >= len)
+		return false;
+	put16(h + 4, sk->lite_send);
+	if (!sk->lite_send)
+		return false;
+	sum = checksum_add(
+		checksum_pseudo(&r->src, &r->to.addr, PROTO_UDPLITE, len), h, UDP_HEADER);
+	sum = checksum_finish(checksum_add(sum, payload, sk->lite_send - UDP_HEADER));
+	put16(h + 6, sum ? sum : 0xffffu); /* RFC 3828 3.1: never 0 */
+	return true;
+}
+
 static void fill_header(
-	struct stack *s, const struct sock *sk, struct frame *f, const struct udp_route *r)
+	const struct sock *sk, struct frame *f, const struct udp_route *r, const u8 *payload)
 {
 	u32 len = f->len + UDP_HEADER;
 	u8 *h = frame_push(f, UDP_HEADER);
@@ -205,10 +226,11 @@ static void fill_header(
 	put16(h + 2, r->to.port);
 	put16(h + 4, len);
 	put16(h + 6, 0);
-	(void)s;
-	if (sk->options & OPT_NO_CHECK)
+	if (sk->conn.proto == PROTO_UDPLITE && lite_header(sk, r, h, payload, len))
 		return;
-	put16(h + 6, checksum_fold(checksum_pseudo(&r->src, &r->to.addr, PROTO_UDP, len)));
+	if (sk->conn.proto == PROTO_UDP && sk->options & OPT_NO_CHECK)
+		return;
+	put16(h + 6, checksum_fold(checksum_pseudo(&r->src, &r->to.addr, sk->conn.proto, len)));
 	f->offload.flags = OFFLOAD_NEEDS_CSUM;
 	f->offload.csum_start = 0;
 	f->offload.csum_offset = 6;
@@ -242,7 +264,7 @@ static int send_inside(struct stack *s, const struct sock *sk, const struct udp_
 	p->l3 = p->start;
 	p->from.addr = r->src;
 	p->to.addr = r->to.addr;
-	udp_input(s, pkt);
+	udp_input(s, pkt, sk->conn.proto);
 	return 0;
 }
 
@@ -255,7 +277,7 @@ static int send_frame(struct stack *s, const struct sock *sk, const struct udp_r
 	struct ip_out ip = {
 		.src = r->src,
 		.dst = r->to.addr,
-		.proto = PROTO_UDP,
+		.proto = sk->conn.proto,
 		.ttl = r->ttl,
 		.tos = r->tos,
 		.ifindex = (u16)(r->local ? 0 : r->ifindex),
@@ -276,7 +298,7 @@ static int send_frame(struct stack *s, const struct sock *sk, const struct udp_r
 		frame_free(s, frame);
 		return -ENOBUFS;
 	}
-	fill_header(s, sk, f, r);
+	fill_header(sk, f, r, pkt_peek(p, offset, len));
 	if (gso_size) {
 		f->offload.gso_type = OFFLOAD_GSO_UDP_L4;
 		f->offload.gso_size = (u16)gso_size;

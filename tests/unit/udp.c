@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "stack/checksum.h"
 #include "stack/linux.h"
 #include "tests/lib/check_lines.h"
 #include "tests/lib/net_lib.h"
@@ -383,6 +384,79 @@ START_TEST(udp_no_check)
 }
 END_TEST
 
+/* A UDP-Lite socket, bound to *:5000 too. */
+static ref lite_open(void)
+{
+	int error;
+	ref sk = sock_open(s, FAMILY_INET, LX_SOCK_DGRAM, PROTO_UDPLITE, &error);
+
+	ck_assert_int_eq(sock_lib_bind(s, sk, 0, 5000), 0);
+	return sk;
+}
+
+static u32 lite_sum(const u8 *datagram, u32 len, u32 coverage)
+{
+	struct addr src = addr_v4(NET_PEER), dst = addr_v4(NET_HOST);
+
+	return checksum_finish(
+		checksum_add(checksum_pseudo(&src, &dst, PROTO_UDPLITE, len), datagram, coverage));
+}
+
+/* RFC 3828 3.1 */
+START_TEST(udp_lite_sends)
+{
+	ref sk = lite_open();
+	static const struct {
+		int set;
+		u32 says, covers;
+	} rows[] = {{-1, 12, 12}, {0, 0, 12}, {5, 8, 8}, {9, 9, 9}, {12, 12, 12}, {100000, 12, 12}};
+
+	for (u32 i = 0; i < ARRAY_LEN(rows); i++) {
+		if (rows[i].set >= 0)
+			set(sk, LX_SOL_UDPLITE, LX_UDPLITE_SEND_CSCOV, rows[i].set);
+		ck_assert_int_eq(sock_lib_send(s, sk, NET_PEER, 9, "data", 4, 0), 4);
+		ck_assert_uint_ge(engine_frame_out(s, frame, NULL), 46);
+		ck_assert_uint_eq(frame[23], PROTO_UDPLITE);
+		ck_assert_uint_eq(get16(frame + 38), rows[i].says);
+		ck_assert_uint_eq(lite_sum(frame + 34, 12, rows[i].covers), 0);
+	}
+}
+END_TEST
+
+/* A datagram of 12 bytes for port 5000 whose checksum covers what it says, or not. */
+static s64 lite_arrives(ref sk, u32 says, u32 covers)
+{
+	u8 d[12] = {0, 9, 5000 >> 8, 5000 & 0xff, 0, (u8)says, 0, 0, 'd', 'a', 't', 'a'};
+	struct net_ip4 ip = {.proto = PROTO_UDPLITE};
+
+	if (covers)
+		put16(d + 6, lite_sum(d, sizeof(d), covers));
+	ck_assert(engine_frame_in(s, frame, net_ip4(frame, &ip, d, sizeof(d))));
+	return sock_lib_recv(s, sk, buf, 100, 0, NULL);
+}
+
+START_TEST(udp_lite_receives)
+{
+	ref sk = lite_open();
+
+	ck_assert_int_eq(lite_arrives(sk, 12, 12), 4);
+	ck_assert_int_eq(lite_arrives(sk, 0, 12), 4);
+	ck_assert_int_eq(lite_arrives(sk, 8, 8), 4);
+	ck_assert_int_eq(lite_arrives(sk, 9, 9), 4);
+	ck_assert_int_eq(lite_arrives(sk, 9, 12), -EAGAIN);
+	ck_assert_int_eq(lite_arrives(sk, 12, 0), -EAGAIN); /* a checksum there must be */
+	ck_assert_int_eq(lite_arrives(sk, 7, 7), -EAGAIN);
+	ck_assert_int_eq(lite_arrives(sk, 13, 12), -EAGAIN);
+	set(sk, LX_SOL_UDPLITE, LX_UDPLITE_RECV_CSCOV, 10);
+	ck_assert_int_eq(lite_arrives(sk, 9, 9), -EAGAIN);
+	ck_assert_int_eq(lite_arrives(sk, 10, 10), 4);
+	set(sk, LX_SOL_UDPLITE, LX_UDPLITE_RECV_CSCOV, 0);
+	ck_assert_int_eq(lite_arrives(sk, 10, 10), -EAGAIN);
+	ck_assert_int_eq(lite_arrives(sk, 0, 12), 4);
+	ck_assert_int_eq(sock_lib_recv(s, b, buf, 100, 0, NULL), -EAGAIN); /* UDP's port 5000 */
+}
+END_TEST
+
 START_TEST(udp_segment)
 {
 	for (u32 i = 0; i < 3000; i++)
@@ -709,6 +783,8 @@ static Suite *udp_suite(void)
 	tcase_add_test(t, udp_receive_buffer_full);
 	tcase_add_test(t, udp_header_fields);
 	tcase_add_test(t, udp_no_check);
+	tcase_add_test(t, udp_lite_sends);
+	tcase_add_test(t, udp_lite_receives);
 	tcase_add_test(t, udp_segment);
 	tcase_add_test(t, udp_segment_by_the_device);
 	tcase_add_test(t, udp_gro_from_the_device);
