@@ -127,6 +127,10 @@ FILE *call_stdio_open(int fd, const char *mode);
 void call_stdio_changed(int fd);
 void call_stdio_closing(FILE *f);
 
+/* Is it a stream over our calls? Such a one can't go through libc's freopen; this is what it does. */
+bool call_stdio_is_ours(FILE *f);
+FILE *call_stdio_reopen(const char *path, const char *mode, FILE *f);
+
 static inline void call_changed(int fd)
 {
 	if (fd < 3)

@@ -14,6 +14,8 @@
 
 #include "preload/call.h"
 #include "preload/libc.h"
+#include "preload/splice.h"
+#include "preload/tether.h"
 
 static ssize_t cookie_read(void *cookie, char *buf, size_t len)
 {
@@ -37,11 +39,12 @@ static ssize_t cookie_write(void *cookie, const char *buf, size_t len)
 
 static int cookie_seek(void *cookie, off64_t *offset, int whence)
 {
-	(void)cookie;
-	(void)offset;
-	(void)whence;
-	errno = ESPIPE;
-	return -1;
+	off64_t at = lseek64((int)(intptr_t)cookie, *offset, whence);
+
+	if (at < 0)
+		return -1;
+	*offset = at;
+	return 0;
 }
 
 static int cookie_close(void *cookie)
@@ -70,9 +73,27 @@ FILE *call_stdio_open(int fd, const char *mode)
 
 static FILE *theirs[3], *ours[3];
 
+#define MODE_BITS (4 | 8) /* _IO_NO_READS, _IO_NO_WRITES */
+
 static FILE **standard(int fd)
 {
 	return fd == 0 ? &stdin : fd == 1 ? &stdout : &stderr;
+}
+
+/* libstdc++'s, if it was loaded with the program. */
+extern __attribute__((weak)) char call_stdio_cin __asm__("_ZSt3cin");
+
+/*
+ * Who has kept a pointer to the C library's stream from before makes plain system calls on the
+ * number: what is written by them the keeper notices and serves (tether.h), but a read it can't
+ * see. The streams of C++ keep such pointers, so they are served from the beginning.
+ */
+static void serve_kept(int fd)
+{
+	ref sk = fdtable_sock(fd);
+
+	if (!&call_stdio_cin || splice_begin(fd, sk) < 0)
+		tether_tie(fd, sk);
 }
 
 static void move_buffered(FILE *from, FILE *to)
@@ -101,9 +122,56 @@ void call_stdio_changed(int fd)
 		return;
 	if (fd == 2)
 		setvbuf(ours[fd], NULL, _IONBF, 0);
+	serve_kept(fd);
 	theirs[fd] = *stream;
 	move_buffered(theirs[fd], ours[fd]);
 	*stream = ours[fd];
+}
+
+bool call_stdio_is_ours(FILE *f)
+{
+	int fd = f ? fileno(f) : -1;
+
+	return fdtable_sock(fd) && !(fd < 3 && f != ours[fd]);
+}
+
+static int open_flags(const char *mode)
+{
+	int flags = strchr(mode, '+') ? O_RDWR : *mode == 'r' ? O_RDONLY : O_WRONLY;
+
+	if (*mode == 'w')
+		flags |= O_CREAT | O_TRUNC;
+	else if (*mode == 'a')
+		flags |= O_CREAT | O_APPEND;
+	return flags | (strchr(mode, 'e') ? O_CLOEXEC : 0);
+}
+
+FILE *call_stdio_reopen(const char *path, const char *mode, FILE *f)
+{
+	int fd = fileno(f), flags = open_flags(mode), file;
+
+	fflush(f);
+	file = path ? open(path, flags, 0666) : fd;
+	if (file < 0) {
+		int error = errno;
+
+		fclose(f);
+		errno = error;
+		return NULL;
+	}
+	if (path) {
+		dup3(file, fd, flags & O_CLOEXEC);
+		close(file);
+	}
+	if (fd < 3)
+		f = *standard(fd); /* which is the C library's own again */
+	__fpurge(f);
+	clearerr(f);
+	if (fd >= 3)
+		f->_flags = (f->_flags & ~MODE_BITS) |
+			    ((flags & O_ACCMODE) == O_RDONLY ? 8 : 0) |
+			    ((flags & O_ACCMODE) == O_WRONLY ? 4 : 0);
+	return f;
 }
 
 void call_stdio_closing(FILE *f)

@@ -51,6 +51,8 @@ static FILE *reopened(const char *path, const char *mode, FILE *f)
 	FILE *again;
 
 	libc_need();
+	if (call_stdio_is_ours(f))
+		return call_stdio_reopen(path, mode, f);
 	again = libc.freopen(path, mode, f);
 	if (sk)
 		call_checked(fd, sk);
