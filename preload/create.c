@@ -189,5 +189,11 @@ int host_create(const struct config *config, char *why, size_t why_size)
 	if (ret == 0 && config->pcap[0])
 		ret = capture_open(
 			&local->capture, config->pcap, config->pcap_filter, why, why_size);
+	local->host->config = *config;
+	local->host->dev = local->dev;
+	local->host->has_capture = local->capture.fd >= 0;
+	local->host->has_log = local->log_fd >= 0;
+	while (local->host->bells < HOST_BELLS && local->bell[local->host->bells] >= 0)
+		local->host->bells++;
 	return ret;
 }

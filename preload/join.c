@@ -13,6 +13,8 @@
 
 #include <stdio.h>
 
+#include "preload/tether.h"
+
 #define FEW_FDS		 128
 #define JOIN_PATIENCE_NS (10 * NS_PER_S)
 #define JOIN_PAUSE_NS	 (2 * NS_PER_MS)
@@ -245,6 +247,37 @@ int join_at(struct host_local *local, const struct sockaddr_un *name, socklen_t 
 	return ret;
 }
 
+int join_again(struct host_local *local)
+{
+	struct join_request request = {.layout = host_layout(),
+		.op = JOIN_AGAIN,
+		.member = local->member,
+		.pid = (u32)raw_getpid()};
+	const struct host *host = local->host;
+	struct timeval patience = {.tv_sec = 1};
+	struct join_reply reply = {.status = -EAGAIN};
+	u64 now = host_now();
+	u32 count;
+	int fds[JOIN_FDS], fd;
+
+	if (host->down || now < local->again_ns)
+		return -EAGAIN;
+	local->again_ns = now + NS_PER_S;
+	fd = join_connect_to(
+		&host->tether_name, host->tether_name_len - (socklen_t)strlen(TETHER_SUFFIX));
+	if (fd == -ECONNREFUSED)
+		fd = keeper_start_again(local);
+	if (fd < 0)
+		return fd;
+	raw_setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
+	if (join_request_with_pidfd(fd, &request) > 0 &&
+		join_recv(fd, &reply, sizeof(reply), fds, &count) == sizeof(reply) &&
+		reply.status == 0)
+		raw_dup3(fd, local->control_fd, O_CLOEXEC);
+	raw_close(fd);
+	return reply.status;
+}
+
 int join_running(struct host_local *local, const struct config *config, char *why, size_t why_size)
 {
 	int fd = join_connect(config), ret;
@@ -313,7 +346,9 @@ u32 join_fork(struct host_local *local)
 	if (request.member == HOST_MEMBERS ||
 		raw_socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair) < 0)
 		return request.member;
-	join_send(local->control_fd, &request, sizeof(request), &pair[1], 1);
+	if (join_send(local->control_fd, &request, sizeof(request), &pair[1], 1) == -EPIPE &&
+		join_again(local) == 0)
+		join_send(local->control_fd, &request, sizeof(request), &pair[1], 1);
 	raw_close(pair[1]);
 	join_child_fd = region_fd_hide(pair[0], region_fd_floor());
 	return request.member;

@@ -29,19 +29,18 @@
 #include "preload/pump.h"
 #include "preload/tether.h"
 
-#define KEEPER_FD     3
-#define BACKLOG	      128
-#define ROUNDS	      64 /* of reading events, before the device has its turn */
+#define KEEPER_FD	3
+#define BACKLOG		128
+#define ROUNDS		64 /* of reading events, before the device has its turn */
 #define UNSEEN_FIRST_NS (10 * NS_PER_S)
-#define GROW_AGAIN_NS NS_PER_S
-#define GROW_STEP_MAX (256ull << 20)
+#define GROW_AGAIN_NS	NS_PER_S
+#define GROW_STEP_MAX	(256ull << 20)
 
 /* The state of the one keeper that a process can be. */
 static struct keeper {
 	struct config config;
 	int epoll;
 	int listener;
-	bool stay; /* `ustack up`: until it is told to end */
 	bool end;  /* at once */
 	bool soon; /* SIGTERM */
 } keeper;
@@ -191,7 +190,7 @@ static _Noreturn void keeper_become(int fd, const struct keeper_program *program
 	keeper_exit(keeper_run(KEEPER_FD) < 0);
 }
 
-int keeper_start(const struct config *config, bool in_place)
+static int keeper_launch(const struct config *config, const int *fds, u32 count, bool in_place)
 {
 	struct keeper_program program;
 	struct timeval patience = {.tv_sec = 10};
@@ -203,7 +202,7 @@ int keeper_start(const struct config *config, bool in_place)
 	if (ret < 0)
 		return ret;
 	raw_setsockopt(pair[0], SOL_SOCKET, SO_RCVTIMEO, &patience, sizeof(patience));
-	join_send(pair[0], config, sizeof(*config), NULL, 0);
+	join_send(pair[0], config, sizeof(*config), fds, count);
 	keeper_find(&program, config);
 	/* No handler of the program may run in the child: its memory is a copy, but its files are
 	 * the same. */
@@ -225,6 +224,32 @@ int keeper_start(const struct config *config, bool in_place)
 	if (child < 0)
 		raw_close(pair[0]);
 	return child < 0 ? (int)child : pair[0];
+}
+
+int keeper_start(const struct config *config, bool in_place)
+{
+	return keeper_launch(config, NULL, 0, in_place);
+}
+
+int keeper_start_again(const struct host_local *local)
+{
+	const struct host *host = local->host;
+	int fds[JOIN_FDS];
+	u32 count = 0;
+
+	fds[count++] = local->region_fd;
+	fds[count++] = local->dev.fd;
+	if (host->has_capture)
+		fds[count++] = local->capture.fd;
+	if (host->has_log)
+		fds[count++] = local->log_fd;
+	for (u32 i = 0; i < host->bells; i++)
+		fds[count++] = local->bell[i];
+	for (u32 i = 0; i < count; i++) {
+		if (fds[i] < 0) /* a member that has not been given all can't pass it on */
+			return -EBADF;
+	}
+	return keeper_launch(&host->config, fds, count, false);
 }
 
 /* --- what it watches --- */
@@ -408,8 +433,16 @@ static void keeper_answer(struct watch *w, const struct join_request *request, i
 	} else if (request->op == JOIN_BORN && fd >= 0 && member) {
 		keeper_watch(fd, WATCH_PROCESS, w->member);
 		return;
+	} else if (request->op == JOIN_AGAIN && !member && request->layout == host_layout() &&
+		   request->member < HOST_MEMBERS &&
+		   host_local.host->member[request->member].state != MEMBER_FREE) {
+		watch_give(w, request->member);
+		keeper_refuse(w->fd, 0, "");
+		if (fd >= 0)
+			keeper_watch(fd, WATCH_PROCESS, w->member);
+		return;
 	} else if (request->op == JOIN_STAY && keeper_fits(w, request)) {
-		keeper.stay = true;
+		host_local.host->stay = 1;
 		keeper_refuse(w->fd, 0, "");
 	} else if ((request->op == JOIN_MEMBER || request->op == JOIN_CLAIM) && !member &&
 		   keeper_fits(w, request)) {
@@ -538,7 +571,7 @@ static bool keeper_done(void)
 
 	if (keeper.end || host->down)
 		return true;
-	if ((keeper.stay && !keeper.soon) || member_count(host) || keeper_asked())
+	if ((host->stay && !keeper.soon) || member_count(host) || keeper_asked())
 		return false;
 	if (tether_pending())
 		return false;
@@ -615,19 +648,24 @@ static int keeper_watch_all(int fd)
 	return tether_listen(&name, join_name(&keeper.config, &name));
 }
 
+static void keeper_found(u32 member, int pidfd)
+{
+	keeper_watch(pidfd, WATCH_PROCESS, member);
+}
+
 int keeper_run(int fd)
 {
 	struct serve_loop loop = {
 		.grace_ns = KEEPER_GRACE_NS, .control = keeper_control, .done = keeper_done};
 	char why[CONFIG_WHY_MAX] = "";
-	u32 none = 0;
+	u32 count = 0;
 	int fds[JOIN_FDS], ret;
 
 	raw_fcntl(fd, F_SETFD, FD_CLOEXEC);
 	raw_syscall1(SYS_chdir, (long)"/");
 	raw_syscall5(SYS_prctl, PR_SET_NAME, (long)"ustack-keeper", 0, 0, 0);
 	keeper_limits();
-	if (join_recv(fd, &keeper.config, sizeof(keeper.config), fds, &none) !=
+	if (join_recv(fd, &keeper.config, sizeof(keeper.config), fds, &count) !=
 		sizeof(keeper.config))
 		return -EPROTO;
 	keeper.listener = keeper_listen();
@@ -636,7 +674,8 @@ int keeper_run(int fd)
 			"cannot make the host's rendezvous socket");
 		return keeper.listener;
 	}
-	ret = host_create(&keeper.config, why, sizeof(why));
+	ret = count ? again_take_over(fds, count, why, sizeof(why))
+		    : host_create(&keeper.config, why, sizeof(why));
 	if (ret == 0) {
 		ret = keeper_watch_all(fd);
 		if (ret < 0)
@@ -646,6 +685,8 @@ int keeper_run(int fd)
 		keeper_refuse(fd, ret, why);
 		return ret;
 	}
+	if (count)
+		again_members(keeper_found, keeper_member_gone);
 	loop.control_fd = keeper.epoll;
 	serve_run(&loop);
 	if (keeper.end)

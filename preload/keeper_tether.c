@@ -20,6 +20,7 @@
 
 #define BACKLOG	      4096
 #define ACCEPTS	      64  /* at one event */
+#define NAME_TRIES    500 /* a millisecond each */
 #define SPARE_FDS     256 /* that tethers leave for members */
 #define LOOK_AGAIN_NS (NS_PER_S / 4)
 #define TETHER_EVENTS (EPOLLIN | EPOLLRDHUP | EPOLLET)
@@ -35,11 +36,21 @@ static struct tethers {
 static int tether_listener(int type)
 {
 	const struct host *host = host_local.host;
-	int fd = raw_socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), ret;
+	int fd = raw_socket(AF_UNIX, type | SOCK_CLOEXEC | SOCK_NONBLOCK, 0), ret = 0;
 
 	if (fd < 0)
 		return fd;
-	ret = raw_bind(fd, (const struct sockaddr *)&host->tether_name, host->tether_name_len);
+	/* Who has the rendezvous has this name too, when the keeper before it is gone altogether.
+	 */
+	for (u32 tries = 0; tries < NAME_TRIES; tries++) {
+		struct timespec pause = {0, NS_PER_MS};
+
+		ret = raw_bind(
+			fd, (const struct sockaddr *)&host->tether_name, host->tether_name_len);
+		if (ret != -EADDRINUSE)
+			break;
+		raw_ppoll(NULL, 0, &pause, NULL);
+	}
 	if (ret == 0)
 		ret = (int)raw_syscall2(SYS_listen, fd, BACKLOG);
 	if (ret == 0)

@@ -22,7 +22,8 @@
 
 #include "preload/raw.h"
 
-#define LOCK_SPINS 100 /* about 2 us: a hold is shorter, a sleep and wake-up ten times longer */
+#define LOCK_LONG_NS (10 * NS_PER_MS)
+#define LOCK_SPINS   100 /* about 2 us: a hold is shorter, a sleep and wake-up ten times longer */
 
 struct lock_thread {
 	u32 tid;
@@ -117,7 +118,8 @@ static inline bool lock_attempt(struct lock *lock, u32 mine, bool *died)
 
 static __attribute__((noinline)) bool lock_wait(struct lock *lock, u32 tid)
 {
-	bool died = false;
+	struct timespec patience = {0, LOCK_LONG_NS};
+	bool died = false, counted = false;
 	u32 word;
 
 	for (u32 i = 0; i < LOCK_SPINS; i++) {
@@ -136,7 +138,11 @@ static __attribute__((noinline)) bool lock_wait(struct lock *lock, u32 tid)
 				false, __ATOMIC_RELAXED, __ATOMIC_RELAXED))
 			continue;
 		__atomic_add_fetch(&lock->contended, 1, __ATOMIC_RELAXED);
-		raw_futex(&lock->word, FUTEX_WAIT, word | FUTEX_WAITERS, NULL, NULL, 0);
+		if (raw_futex(&lock->word, FUTEX_WAIT, word | FUTEX_WAITERS,
+			    counted ? NULL : &patience, NULL, 0) == -ETIMEDOUT) {
+			__atomic_add_fetch(&lock->long_waits, 1, __ATOMIC_RELAXED);
+			counted = true;
+		}
 	}
 	return died;
 }

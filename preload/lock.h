@@ -10,7 +10,8 @@
 
 struct lock {
 	_Alignas(64) u32 word;
-	u32 contended; /* times that somebody had to sleep for it */
+	u32 contended;	/* times that somebody had to sleep for it */
+	u32 long_waits; /* for more than 10 ms: its owner was stopped, or had no processor */
 };
 
 /* Takes the lock; true when the previous owner died with it. */

@@ -52,7 +52,8 @@ struct member {
 struct host_stats {
 	u64 owners_died; /* deaths inside the lock */
 	u64 members_died;
-	u64 takeovers;	    /* the role taken by force */
+	u64 takeovers; /* the role taken by force */
+	u64 keepers_died;
 	u64 frames_refused; /* by the device */
 	u64 grown;
 };
@@ -82,7 +83,7 @@ struct host {
 	u32 due_count; /* sockets that the keeper is to look at (splice.h); due_all: at every one */
 	u32 due_all;
 	ref due[256];
-	u32 slots;		      /* that exist */
+	u32 slots; /* that exist */
 	u32 slot_spans;
 	u32 slot_span[SLOT_SPANS];
 	u32 slot_hint;
@@ -96,6 +97,11 @@ struct host {
 	u32 tether_name_len;
 	struct siphash_key tether_key;
 	u32 settle_asked, settle_done; /* host_settle */
+	/* What a further keeper needs, should this one be killed (again.c). */
+	struct config config;
+	struct tapio dev;
+	u32 has_capture, has_log, bells;
+	u32 stay; /* `ustack up`: until it is told to end */
 	struct member member[HOST_MEMBERS +
 			     1]; /* the last stands for who has no number of its own: the keeper */
 	_Alignas(64) struct slot slot[SLOTS_FIRST];
@@ -116,7 +122,9 @@ struct host_local {
 	int log_fd;		   /* -1: lines stay in the region */
 	int bell[HOST_BELLS];	   /* -1: not received */
 	int lowest_fd, highest_fd; /* of all these */
-	u64 short_until_ns; /* the limit forbids to poll device and bell beside what the program polls
+	u64 again_ns;		   /* when a keeper that is gone may be looked for again */
+	u64 short_until_ns; /* the limit forbids to poll device and bell beside what the program
+			     * polls
 			     */
 	struct tapio dev;
 	struct capture capture;
@@ -263,6 +271,12 @@ void member_unhold_all(struct stack *s, ref sk);
 
 /* --- join.c --- */
 
+/*
+ * The keeper is gone: a member connects to another one, which it starts if there is none yet. At
+ * most once in a second. 0 or a negative errno.
+ */
+int join_again(struct host_local *local);
+
 /* Becomes a member of the host that the configuration names, making it when there is none. 0 or a
  * negative errno and a sentence. */
 int join_host(struct host_local *local, const struct config *config, char *why, size_t why_size);
@@ -293,13 +307,13 @@ int join_connect(const struct config *config);
 int join_tell(const struct config *config, u32 op, char *why, size_t why_size);
 
 /* What goes over a connection to the keeper. One message each way; descriptors go along. */
-enum join_op { JOIN_MEMBER = 1, JOIN_FORK, JOIN_BORN, JOIN_STAY, JOIN_END, JOIN_CLAIM };
+enum join_op { JOIN_MEMBER = 1, JOIN_FORK, JOIN_BORN, JOIN_STAY, JOIN_END, JOIN_CLAIM, JOIN_AGAIN };
 
 struct join_request {
 	u64 layout;
 	u32 op; /* enum join_op */
 	u32 pid;
-	u32 member; /* JOIN_FORK */
+	u32 member; /* JOIN_FORK, JOIN_AGAIN */
 	struct addr address;
 };
 
@@ -329,9 +343,22 @@ socklen_t join_name(const struct config *config, struct sockaddr_un *name);
  */
 int keeper_start(const struct config *config, bool in_place);
 
+/* The same for a host that lives: the keeper takes it over with the descriptors of this member. */
+int keeper_start_again(const struct host_local *local);
+
 /* Answers a request with a status and, when it is negative, a sentence. -ENOEXEC: start it in
  * place. */
 void keeper_refuse(int fd, int status, const char *why);
+
+/* --- again.c --- */
+
+/*
+ * A keeper takes over a host whose keeper has been killed, with a member's descriptors: region,
+ * device, capture, log, bells. 0 or a negative errno and a sentence. Then again_members calls
+ * `found` for each member that lives, and `gone` for the others.
+ */
+int again_take_over(int *fds, u32 count, char *why, size_t why_size);
+void again_members(void (*found)(u32 member, int pidfd), void (*gone)(u32 member));
 
 /* Where the `ustack` command is; NULL: to be found beside the library. */
 extern const char *keeper_own_path;

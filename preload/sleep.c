@@ -13,7 +13,7 @@
 
 #include "preload/guard.h"
 
-#define FDS_ON_STACK 62
+#define FDS_ON_STACK 61
 #define SHORT_NS     NS_PER_S /* how long the limit of descriptors is taken for too low to drive */
 #define BELL_LESS_NS                                                                               \
 	(10 * NS_PER_MS) /* how often a sleeper in the kernel looks when all bells are taken */
@@ -26,7 +26,7 @@ struct sleep {
 	u32 nfds;
 	u32 role;	    /* the word while we hold the role, else 0 */
 	struct pollfd *fds; /* the caller's */
-	struct pollfd *all; /* [0] the device, [1] the bell, then the caller's */
+	struct pollfd *all; /* [0] the keeper, [1] the device, [2] the bell, then the caller's */
 	u64 deadline_ns;
 	const sigset_t *mask;
 };
@@ -89,8 +89,10 @@ static void sleep_prepare(struct sleep *w, bool device)
 {
 	u32 bell = w->slot->bell;
 
-	w->all[0] = (struct pollfd){.fd = device ? host_local.dev.fd : -1, .events = POLLIN};
-	w->all[1] = (struct pollfd){.fd = bell ? host_local.bell[bell - 1] : -1, .events = POLLIN};
+	/* Its end shows without being asked for. */
+	w->all[0].fd = device && host_now() >= host_local.again_ns ? host_local.control_fd : -1;
+	w->all[1] = (struct pollfd){.fd = device ? host_local.dev.fd : -1, .events = POLLIN};
+	w->all[2] = (struct pollfd){.fd = bell ? host_local.bell[bell - 1] : -1, .events = POLLIN};
 }
 
 /* After ppoll: 2 when descriptors of the caller have events, else 0. */
@@ -98,10 +100,10 @@ static int sleep_look(struct sleep *w)
 {
 	bool any = false;
 
-	if (w->all[1].revents)
+	if (w->all[2].revents)
 		bell_drain(w->slot->bell - 1);
 	for (u32 i = 0; i < w->nfds; i++) {
-		w->fds[i].revents = w->all[i + 2].revents;
+		w->fds[i].revents = w->all[i + 3].revents;
 		any |= w->fds[i].revents != 0;
 	}
 	return any ? 2 : 0;
@@ -146,7 +148,9 @@ static void sleep_serve(struct sleep *w, struct host *host)
 {
 	u32 reading = w->role | ROLE_READING;
 
-	if (w->all[0].revents) {
+	if (w->all[0].revents & POLLHUP)
+		join_again(&host_local);
+	if (w->all[1].revents) {
 		if (!role_change(host, w->role, reading)) {
 			w->role = 0;
 			return;
@@ -178,7 +182,7 @@ static int sleep_driving(struct sleep *w, struct host *host)
 	__atomic_store_n(&host->driver_until_ns, until, __ATOMIC_SEQ_CST);
 	if (sleep_woken(w) || __atomic_load_n(&host->next_ns, __ATOMIC_SEQ_CST) < until)
 		until = 0;
-	ret = serve_poll(w->all, w->nfds + 2, until, w->mask);
+	ret = serve_poll(w->all, w->nfds + 3, until, w->mask);
 	__atomic_store_n(&host->driver_until_ns, 0, __ATOMIC_SEQ_CST);
 	sleep_say(w, AWAKE);
 	if (ret == -EINVAL) {
@@ -204,11 +208,11 @@ static int sleep_on_bell(struct sleep *w, struct host *host)
 		until = MIN(until, host_now() + BELL_LESS_NS);
 	if (sleep_woken(w) || (w->slot->bell && !sleep_short() && sleep_role_vacant(host)))
 		until = 0;
-	ret = serve_poll(w->all + 1, w->nfds + 1, until, w->mask);
+	ret = serve_poll(w->all + 2, w->nfds + 1, until, w->mask);
 	if (ret == -EINVAL && w->nfds) { /* no room for a bell beside what the program polls */
 		sleep_set_short();
 		until = MIN(until, host_now() + BELL_LESS_NS);
-		ret = serve_poll(w->all + 2, w->nfds, until, w->mask);
+		ret = serve_poll(w->all + 3, w->nfds, until, w->mask);
 	}
 	sleep_say(w, AWAKE);
 	return ret < 0 ? ret : sleep_look(w);
@@ -277,8 +281,8 @@ int host_sleep(struct slot *slot, u32 seen, struct pollfd *fds, u32 nfds, u64 de
 	const sigset_t *mask)
 {
 	struct host *host = host_local.host;
-	struct pollfd few[FDS_ON_STACK + 2];
-	size_t bytes = (nfds + 2) * sizeof(few[0]);
+	struct pollfd few[FDS_ON_STACK + 3];
+	size_t bytes = (nfds + 3) * sizeof(few[0]);
 	struct sleep w = {.slot = slot,
 		.seen = seen,
 		.fds = fds,
@@ -298,7 +302,7 @@ int host_sleep(struct slot *slot, u32 seen, struct pollfd *fds, u32 nfds, u64 de
 		w.all = (struct pollfd *)at;
 	}
 	if (nfds)
-		memcpy(w.all + 2, fds, nfds * sizeof(few[0]));
+		memcpy(w.all + 3, fds, nfds * sizeof(few[0]));
 	ret = sleep_until_woken(&w, host);
 	if (w.role)
 		role_leave(host, w.role);

@@ -65,8 +65,10 @@ static void stat_line(const char *name, u64 value, const char *text, bool all)
 			text);
 }
 
-static void stat_print(const struct stack *s, const struct host_stats *host, bool all)
+static void stat_print(const struct stack *s, const struct host *region, bool all)
 {
+	const struct host_stats *host = &region->stats;
+
 	puts("# by the kernel's names");
 	for (u32 i = 0; i < COUNTERS; i++)
 		if (counter_snmp(i)[0] && stat_is_first(i))
@@ -79,7 +81,12 @@ static void stat_print(const struct stack *s, const struct host_stats *host, boo
 	for (u32 i = 0; i < COUNTERS; i++)
 		stat_line(counter_name(i), counter_read(s, i), counter_text(i), all);
 	stat_line("host_owners_died", host->owners_died, "threads that died inside the lock", all);
+	stat_line("host_lock_waits", region->lock.contended, "sleeps for the lock", all);
+	stat_line("host_lock_long_waits", region->lock.long_waits,
+		"waits of over 10 ms: its owner was stopped, or had no processor", all);
 	stat_line("host_members_died", host->members_died, "processes that have ended", all);
+	stat_line("host_keepers_died", host->keepers_died,
+		"keepers that were killed and followed by another", all);
 	stat_line("host_takeovers", host->takeovers, "device taken over from a driver that stopped",
 		all);
 	stat_line("host_grown", host->grown, "enlargements of the region", all);
@@ -108,6 +115,6 @@ int stat_command(int argc, char **argv)
 		return ret;
 	if (join_running(&host_local, &config, why, sizeof(why)) < 0)
 		return command_failed("%s", why);
-	stat_print(host_stack(), &host_local.host->stats, all);
+	stat_print(host_stack(), host_local.host, all);
 	return 0;
 }

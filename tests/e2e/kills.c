@@ -1,10 +1,22 @@
 /*
  * Processes of one host that are killed while they serve verified transfers.
  *
- *   kills run PORT KILLS INSIDE SEED TABLE     8 workers on the stack; kills one of them KILLS
- * times, INSIDE of these times at least within the host's lock kills client ADDRESS PORT THREADS
- * TABLE    transfers, until the run is over kills server PORT TABLE                    the same
- * service by a process that nobody kills
+ *   kills run PORT KILLS INSIDE SEED TABLE
+ *
+ * 8 workers on the stack; kills one of them KILLS times, INSIDE of these at least within the host's
+ * lock.
+ *
+ *   kills client ADDRESS PORT THREADS TABLE
+ *
+ * Transfers, until the run is over.
+ *
+ *   kills server PORT TABLE
+ *
+ * The same service by a process that nobody kills.
+ *
+ *   kills end TABLE
+ *
+ * Ends the clients where there is no run, and says whether they saw anything wrong.
  *
  * All map the file TABLE, in which the run notes when it killed which worker. A client's connection
  * may end early only if its worker was killed; what it carried until then must have been right. In
@@ -876,6 +888,14 @@ int main(int argc, char **argv)
 		table_open(argv[3]);
 		number = IMMORTAL;
 		work_with_threads(listen_on(atoi(argv[2])));
+	}
+	if (argc == 3 && strcmp(argv[1], "end") == 0) {
+		table_open(argv[2]);
+		await_clients();
+		printf("transfers %llu, lost %llu, wrong %llu %s\n",
+			(unsigned long long)table->transfers, (unsigned long long)table->lost,
+			(unsigned long long)table->wrong, table->why);
+		return table->wrong != 0;
 	}
 	return 2;
 }

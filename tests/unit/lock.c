@@ -171,6 +171,36 @@ static void wait_until_asleep(u32 sleepers)
 }
 
 /* A waiter that is killed must not take another one's wake-up with it. */
+static void stop_inside(void)
+{
+	lock_take(&shared->lock);
+	raise(SIGSTOP);
+	lock_drop(&shared->lock);
+}
+
+static void *continue_later(void *pid)
+{
+	usleep(50000);
+	kill((pid_t)(intptr_t)pid, SIGCONT);
+	return NULL;
+}
+
+/* Who stops inside makes the others wait, which is counted. */
+START_TEST(lock_owner_stopped)
+{
+	pid_t pid = child(stop_inside);
+	pthread_t thread;
+
+	waitpid(pid, NULL, WUNTRACED);
+	pthread_create(&thread, NULL, continue_later, (void *)(intptr_t)pid);
+	ck_assert(!lock_take(&shared->lock));
+	ck_assert_uint_eq(shared->lock.long_waits, 1);
+	lock_drop(&shared->lock);
+	pthread_join(thread, NULL);
+	waitpid(pid, NULL, 0);
+}
+END_TEST
+
 START_TEST(lock_waiter_killed)
 {
 	pid_t first, second;
@@ -241,6 +271,7 @@ static Suite *make_suite(void)
 	tcase_add_test(tcase, lock_owner_killed);
 	tcase_add_test(tcase, lock_owner_thread_ended);
 	tcase_add_test(tcase, lock_owner_of_raw_clone_killed);
+	tcase_add_test(tcase, lock_owner_stopped);
 	tcase_add_test(tcase, lock_waiter_killed);
 	tcase_add_test(tcase, lock_random_deaths);
 	tcase_add_test(tcase, lock_keeps_pending_operation);
