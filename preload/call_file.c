@@ -83,16 +83,14 @@ static s64 send_piece(struct call *c, int in, off_t offset, u64 len, int flags)
 	return commit(c, fill(c, in, offset));
 }
 
-/* The file was shorter than what was asked for: what waits for more goes. */
-static void flush(struct call *c)
+/* MSG_MORE when the file goes on behind the piece: nothing must wait for bytes that do not come. */
+static int more(int in, off_t offset, u64 left)
 {
-	host_enter();
-	if (call_look(c, true)) {
-		c->plan->flags = 0;
-		if (sock_send_reserve(c->stack, c->sk, c->plan, 0) == 0)
-			sock_send_commit(c->stack, c->plan, 0);
-	}
-	host_leave();
+	struct stat st;
+
+	return left > PIECE && raw_fstat(in, &st) == 0 && st.st_size - offset > (off_t)PIECE
+		       ? MSG_MORE
+		       : 0;
 }
 
 static s64 sendfile_once(struct call *c, int in, off_t offset, u64 count)
@@ -102,11 +100,9 @@ static s64 sendfile_once(struct call *c, int in, off_t offset, u64 count)
 
 	while (done < count) {
 		u64 left = count - done;
+		off_t at = offset + (off_t)done;
 
-		n = send_piece(
-			c, in, offset + (off_t)done, MIN(left, PIECE), left > PIECE ? MSG_MORE : 0);
-		if (n == 0 && done)
-			flush(c);
+		n = send_piece(c, in, at, MIN(left, PIECE), more(in, at, left));
 		if (n == 0)
 			break;
 		if (n > 0)

@@ -4,6 +4,7 @@
  */
 #include "tests/diff/calls.h"
 
+#include <linux/sockios.h>
 #include <spawn.h>
 #include <sys/sendfile.h>
 #include <sys/stat.h>
@@ -141,6 +142,20 @@ static const char *same(int fd, int file, off_t offset, size_t size)
 		size -= (size_t)n;
 	}
 	return "same";
+}
+
+/* More is asked for than the file has: nothing waits for the rest. */
+static void send_short_file(void)
+{
+	int file = file_with(1000), fd = tcp_to('e'), unsent = -1, one = 1;
+
+	setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof(one));
+	nap_ms(100);
+	SHOW(sendfile(fd, file, NULL, 1 << 20));
+	SHOW(ioctl(fd, SIOCOUTQNSD, &unsent));
+	printf("unsent: %d\n", unsent);
+	close(fd);
+	close(file);
 }
 
 static void send_files(void)
@@ -320,6 +335,7 @@ int main(int argc, char **argv)
 	file_calls();
 	duplicates();
 	last_close();
+	send_short_file();
 	send_files();
 	streams();
 	standard();
