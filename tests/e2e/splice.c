@@ -1,7 +1,7 @@
 /*
  * For tests/e2e/splice: hands a connection to a program that does not load the library.
  *
- *     splice [-k|-w] connect|accept HOST PORT pass|exec PROGRAM COMMAND
+ *     splice [-k|-w] connect|accept|udp HOST PORT pass|exec PROGRAM COMMAND
  *     splice switch connect HOST PORT PROGRAM WAIT
  *     splice child pass|exec COMMAND
  *
@@ -14,6 +14,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/io_uring.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -22,8 +23,10 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
+#include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -84,10 +87,11 @@ static int get_connection(const char *how, const char *host, const char *port)
 {
 	struct sockaddr_in addr = {
 		.sin_family = AF_INET, .sin_port = htons((unsigned short)atoi(port))};
-	int fd = socket(AF_INET, SOCK_STREAM, 0), one = 1, connection;
+	int udp = strcmp(how, "udp") == 0, one = 1, connection;
+	int fd = socket(AF_INET, udp ? SOCK_DGRAM : SOCK_STREAM, 0);
 
 	inet_pton(AF_INET, host, &addr.sin_addr);
-	if (strcmp(how, "connect") == 0) {
+	if (udp || strcmp(how, "connect") == 0) {
 		if (connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0)
 			die("connect");
 		return fd;
@@ -373,6 +377,96 @@ static int look(int fd)
 	return read(fd, data, 1) == 0 ? 0 : 1;
 }
 
+/* Datagrams that are echoed keep their bounds. */
+static int datagrams(int fd)
+{
+	static const size_t size[] = {1, 1400, 0, 30000, 7};
+	static char data[65536], back[65536];
+
+	for (size_t i = 0; i < sizeof(size) / sizeof(size[0]); i++) {
+		memset(data, (int)i + 'a', sizeof(data));
+		if (write(fd, data, size[i]) != (ssize_t)size[i] ||
+			read(fd, back, sizeof(back)) != (ssize_t)size[i] ||
+			memcmp(data, back, size[i]) != 0)
+			die("datagram");
+	}
+	return 0;
+}
+
+/* --- io_uring, by its system calls --- */
+
+struct ring {
+	int fd;
+	struct io_uring_params p;
+	char *sq, *cq;
+	struct io_uring_sqe *sqe;
+};
+
+static int ring_open(struct ring *r)
+{
+	size_t size;
+
+	memset(r, 0, sizeof(*r));
+	r->fd = (int)syscall(SYS_io_uring_setup, 4, &r->p);
+	if (r->fd < 0)
+		return -1;
+	size = r->p.sq_off.array + r->p.sq_entries * sizeof(unsigned);
+	r->sq = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, IORING_OFF_SQ_RING);
+	size = r->p.cq_off.cqes + r->p.cq_entries * sizeof(struct io_uring_cqe);
+	r->cq = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, IORING_OFF_CQ_RING);
+	size = r->p.sq_entries * sizeof(struct io_uring_sqe);
+	r->sqe = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, r->fd, IORING_OFF_SQES);
+	return 0;
+}
+
+static unsigned *ring_word(char *ring, unsigned offset)
+{
+	return (unsigned *)(void *)(ring + offset);
+}
+
+/* One operation, waited for. */
+static int ring_do(struct ring *r, int op, int fd, void *data, unsigned len)
+{
+	unsigned tail = *ring_word(r->sq, r->p.sq_off.tail), head;
+	unsigned slot = tail & *ring_word(r->sq, r->p.sq_off.ring_mask);
+	struct io_uring_cqe *cqe;
+	int result;
+
+	r->sqe[slot] = (struct io_uring_sqe){
+		.opcode = (unsigned char)op, .fd = fd, .addr = (unsigned long)data, .len = len};
+	ring_word(r->sq, r->p.sq_off.array)[slot] = slot;
+	__atomic_store_n(ring_word(r->sq, r->p.sq_off.tail), tail + 1, __ATOMIC_RELEASE);
+	if (syscall(SYS_io_uring_enter, r->fd, 1, 1, IORING_ENTER_GETEVENTS, NULL, 0) < 0)
+		die("io_uring_enter");
+	head = *ring_word(r->cq, r->p.cq_off.head);
+	cqe = (struct io_uring_cqe *)(void *)(r->cq + r->p.cq_off.cqes) +
+	      (head & *ring_word(r->cq, r->p.cq_off.ring_mask));
+	result = cqe->res;
+	__atomic_store_n(ring_word(r->cq, r->p.cq_off.head), head + 1, __ATOMIC_RELEASE);
+	return result;
+}
+
+/* Echoes until the end. */
+static int uring(int fd)
+{
+	static char data[BUFFER];
+	struct ring r;
+	int n, done, wrote;
+
+	if (ring_open(&r) < 0) {
+		fputs("no io_uring\n", stderr);
+		return 77;
+	}
+	while ((n = ring_do(&r, IORING_OP_RECV, fd, data, sizeof(data))) > 0) {
+		for (done = 0; done < n; done += wrote) {
+			wrote = ring_do(&r, IORING_OP_SEND, fd, data + done, (unsigned)(n - done));
+			if (wrote <= 0)
+				return 1;
+		}
+	}
+	return n != 0;
+}
+
 static int child(const char *how, const char *command)
 {
 	int fd = strcmp(how, "pass") == 0 ? receive_fd(CHILD_FD) : CHILD_FD;
@@ -411,6 +505,10 @@ static int child(const char *how, const char *command)
 	} else if (strcmp(command, "die") == 0) {
 		copy(0, fd);
 		raise(SIGKILL);
+	} else if (strcmp(command, "datagrams") == 0) {
+		return datagrams(fd);
+	} else if (strcmp(command, "uring") == 0) {
+		return uring(fd);
 	} else if (strcmp(command, "nothing") == 0) {
 		return 0;
 	} else {
