@@ -138,15 +138,18 @@ static void create_more_addresses(struct stack *s, const struct config *config)
 static int create_region(
 	struct host_local *local, const struct config *config, char *why, size_t why_size)
 {
-	u64 size = HOST_BYTES + MAX(stack_min_size(), FIRST_BYTES),
+	bool whole = memory_limited();
+	u64 size = HOST_BYTES + (whole ? stack_min_size() : MAX(stack_min_size(), FIRST_BYTES)),
 	    limit = MAX(create_limit(), size);
 	struct host *host;
-	int ret = region_create(local, size, limit);
+	int ret = region_create(local, size, limit, whole);
 
 	if (ret < 0) {
 		snprintf(why, why_size,
-			ret == -EFBIG
-				? "no memory for the host: raise the file size limit (ulimit -f)"
+			ret == -EFBIG ? "no memory for the host: raise the file size limit (ulimit "
+					"-f)"
+			: ret == -ENOMEM && whole
+				? "no memory for the host: raise the control group's limit"
 				: "no memory for the host: %s",
 			strerror(-ret));
 		return ret;

@@ -99,6 +99,17 @@ static void keeper_descriptors(int fd)
 	}
 }
 
+/* When memory is short the programs go first, as far as the keeper may ask for that. */
+static void keeper_spare(void)
+{
+	int fd = raw_open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC, 0);
+
+	if (fd < 0)
+		return;
+	raw_write(fd, "-900", 4);
+	raw_close(fd);
+}
+
 /* The program's limits are not the keeper's: as far as they can be raised. */
 static void keeper_limits(void)
 {
@@ -112,6 +123,7 @@ static void keeper_limits(void)
 		limit.rlim_cur = limit.rlim_max;
 		raw_syscall4(SYS_prlimit64, 0, kinds[i], (long)&limit, 0);
 	}
+	keeper_spare();
 	if (raw_syscall4(SYS_prlimit64, 0, RLIMIT_NOFILE, 0, (long)&limit) < 0 ||
 		limit.rlim_cur >= files.rlim_cur)
 		return;
@@ -691,8 +703,10 @@ int keeper_run(int fd)
 	serve_run(&loop);
 	if (keeper.end)
 		serve_end("by order");
-	/* The device first: who finds the name free must find the device free, too. */
+	/* The name last: who finds it free must find the device and the other names free, too. */
 	tapio_close(&host_local.dev);
+	raw_syscall3(SYS_close_range, 0, keeper.listener - 1, 0);
+	raw_syscall3(SYS_close_range, keeper.listener + 1, UINT32_MAX, 0);
 	raw_close(keeper.listener);
 	return 0;
 }

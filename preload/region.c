@@ -7,9 +7,9 @@
  * core files of gigabytes. Should all the addresses tried be taken, the room for the whole limit is
  * reserved somewhere instead (PROT_NONE).
  *
- * The file begins sparse: the first 24 MiB cost what is touched of them. What is added is allocated
- * by the keeper before anybody hears of it (fallocate), so that memory which is not there means
- * ENOBUFS, and not SIGBUS.
+ * The file begins sparse where memory is not limited: the first part costs what is touched of it.
+ * Else, and for all that is added, the keeper allocates before anybody hears of it (fallocate), so
+ * that memory which is not there means ENOBUFS, and not SIGBUS or the kernel's killer.
  */
 #include "preload/region.h"
 
@@ -18,7 +18,9 @@
 
 static const u64 region_bases[] = {0x550000000000, 0x540000000000, 0x530000000000, 0x510000000000};
 
-#define FDS_WANTED 64 /* numbers that the library's descriptors may need */
+#define SPARE_BYTES (16ull << 20) /* that growth leaves to the programs, and half of what is left  \
+				   */
+#define FDS_WANTED 64		  /* numbers that the library's descriptors may need */
 
 u64 host_layout(void)
 {
@@ -65,13 +67,16 @@ int region_attach(struct host_local *local, int fd, u64 size)
 	return 0;
 }
 
-int region_create(struct host_local *local, u64 size, u64 limit)
+int region_create(struct host_local *local, u64 size, u64 limit, bool whole)
 {
 	int fd = raw_memfd_create("ustack", MFD_CLOEXEC), ret;
 
 	if (fd < 0)
 		return fd;
 	ret = raw_ftruncate(fd, (off_t)size);
+	if (ret == 0 && whole)
+		ret = memory_room() < size ? -ENOMEM
+					   : (int)raw_syscall4(SYS_fallocate, fd, 0, 0, (long)size);
 	if (ret == 0)
 		ret = region_attach(local, fd, size);
 	if (ret < 0) {
@@ -115,9 +120,12 @@ void region_extend(struct host_local *local)
 
 u64 region_grow(struct host_local *local, u64 size)
 {
-	u64 have = local->host->size;
+	u64 have = local->host->size, room = memory_room();
 
+	room -= MIN(room, MAX(room / 2, SPARE_BYTES));
 	size = MIN(size, local->host->limit);
+	if (size > have && size - have > room)
+		size = have + room / SLAB_SPAN_BYTES * SLAB_SPAN_BYTES;
 	if (size > have && raw_syscall4(SYS_fallocate, local->region_fd, 0, (long)have,
 				   (long)(size - have)) < 0)
 		return have;

@@ -137,8 +137,8 @@ extern struct host_local host_local;
 /* What must agree between processes that share a region. */
 u64 host_layout(void);
 
-/* Makes the file and maps it here: 0 or negative errno. */
-int region_create(struct host_local *local, u64 size, u64 limit);
+/* Makes the file and maps it here, `whole`: with all its memory. 0 or negative errno. */
+int region_create(struct host_local *local, u64 size, u64 limit, bool whole);
 
 /* Maps a region that another process has made. */
 int region_attach(struct host_local *local, int fd, u64 size);
@@ -162,6 +162,14 @@ int region_fd_floor(void);
  * Moves a descriptor there, close-on-exec; closes the old one. The new number or negative errno.
  */
 int region_fd_hide(int fd, int floor);
+
+/* --- memory.c --- */
+
+/* Bytes that the memory control groups leave to this process; UINT64_MAX without a limit. */
+u64 memory_room(void);
+
+/* Memory that is only touched when it is used may be refused then. */
+bool memory_limited(void);
 
 /* --- slot.c --- */
 void slot_forked(void);

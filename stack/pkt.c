@@ -17,24 +17,30 @@ static u32 pkt_room_of(enum slab_kind kind)
 					 : PKT_LARGE_ROOM;
 }
 
-ref pkt_alloc(struct stack *s, u32 bytes)
+static ref pkt_alloc_kind(struct stack *s, enum slab_kind kind)
 {
-	enum slab_kind kind;
-	struct pkt *p;
-	ref r;
+	ref r = slab_alloc(s, kind);
+	struct pkt *p = slab_get(s, kind, r);
 
-	if (bytes > PKT_LARGE_ROOM - PKT_HEADROOM) {
-		counter_inc(s, counter_no_memory);
-		return 0;
-	}
-	kind = pkt_kind_for(bytes + PKT_HEADROOM);
-	r = slab_alloc(s, kind);
-	p = slab_get(s, kind, r);
 	if (!p)
 		return 0;
 	p->refs = 1;
 	p->start = p->end = PKT_HEADROOM;
 	p->room = pkt_room_of(kind);
+	return r;
+}
+
+/* When all memory has gone to larger packets, which give none back, a larger one is taken. */
+ref pkt_alloc(struct stack *s, u32 bytes)
+{
+	ref r = 0;
+
+	if (bytes > PKT_LARGE_ROOM - PKT_HEADROOM) {
+		counter_inc(s, counter_no_memory);
+		return 0;
+	}
+	for (u32 kind = pkt_kind_for(bytes + PKT_HEADROOM); !r && kind <= SLAB_PKT_LARGE; kind++)
+		r = pkt_alloc_kind(s, (enum slab_kind)kind);
 	return r;
 }
 
@@ -72,7 +78,7 @@ ref pkt_compact(struct stack *s, ref r)
 	room = pkt_room_of(pkt_kind_for(len + PKT_HEADROOM));
 	if (room > p->room / 2)
 		return r;
-	smaller = pkt_alloc(s, len);
+	smaller = pkt_alloc_kind(s, pkt_kind_for(len + PKT_HEADROOM));
 	q = pkt_get(s, smaller);
 	if (!q)
 		return r;

@@ -455,6 +455,8 @@ START_TEST(host_grows)
 		host_leave();
 		usleep(1000);
 	}
+	for (int i = 0; i < 300 && host_local.host->size == size; i++)
+		usleep(10000);
 	host_enter();
 	bool mapped = host_local.mapped == host_local.host->size;
 	host_leave();

@@ -20,6 +20,25 @@ START_TEST(pkt_takes_the_smallest_kind_that_fits)
 }
 END_TEST
 
+START_TEST(pkt_takes_a_larger_kind_when_memory_has_gone_there)
+{
+	static ref taken[20000];
+	struct stack *s = engine_new(NULL);
+	u32 n = 0;
+	ref small;
+
+	while (n < 20000 && (taken[n] = pkt_alloc(s, PKT_LARGE_ROOM - PKT_HEADROOM)) != 0)
+		n++;
+	ck_assert_uint_lt(n, 20000);
+	while (pkt_alloc(s, 10))
+		;
+	pkt_release(s, taken[0]);
+	small = pkt_alloc(s, 10);
+	ck_assert_uint_eq(ref_kind(small), SLAB_PKT_LARGE);
+	ck_assert_uint_eq(pkt_compact(s, small), small);
+}
+END_TEST
+
 START_TEST(pkt_accessors_check_bounds)
 {
 	struct stack *s = engine_new(NULL);
@@ -182,6 +201,7 @@ static Suite *suite(void)
 
 	suite_add_tcase(suite, tc);
 	tcase_add_test(tc, pkt_takes_the_smallest_kind_that_fits);
+	tcase_add_test(tc, pkt_takes_a_larger_kind_when_memory_has_gone_there);
 	tcase_add_test(tc, pkt_accessors_check_bounds);
 	tcase_add_test(tc, pkt_lives_as_long_as_its_last_holder);
 	tcase_add_test(tc, pkt_compact_keeps_view_and_metadata);
