@@ -660,7 +660,7 @@ static void inherit(struct sock *sk, const struct sock *from)
 	sk->options = from->options;
 	sk->conn.bind = from->conn.bind & (CONN_REUSEADDR | CONN_REUSEPORT);
 	sk->conn.ifindex = from->conn.ifindex;
-	sk->flags = from->flags & SOCK_BOUND_ADDR;
+	sk->flags = from->flags & (SOCK_BOUND_ADDR | SOCK_RCV_SHUT | SOCK_SND_SHUT);
 	sk->rcvbuf = from->rcvbuf;
 	sk->sndbuf = from->sndbuf;
 	sk->rcvlowat = from->rcvlowat;

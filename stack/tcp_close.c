@@ -128,7 +128,7 @@ int tcp_shutdown(struct stack *s, struct sock *sk, int how)
 	}
 	if (how != LX_SHUT_WR)
 		sk->flags |= SOCK_RCV_SHUT;
-	if (how != LX_SHUT_RD) {
+	if (how != LX_SHUT_RD && t->state != TCP_LISTEN) {
 		sk->flags |= SOCK_SND_SHUT;
 		tcp_send_fin(s, sk, t);
 	}
