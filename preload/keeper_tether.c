@@ -105,8 +105,9 @@ static void tether_let_go(const struct tether *t)
 /* From now on its bytes are moved. */
 static void tether_pump(struct watch *w)
 {
+	if (!pump_start(w->index, w->fd, w->tether.sock))
+		return;
 	w->tether.flags |= TETHER_PUMPED;
-	pump_start(w->index, w->fd, w->tether.sock);
 	watch_events(w, TETHER_EVENTS | EPOLLOUT);
 }
 
@@ -248,7 +249,7 @@ void tether_event(u32 index, u32 events)
 		tether_pump(w);
 	if (w->tether.flags & TETHER_PUMPED)
 		pump_event(w->tether.sock, events);
-	else
+	else if (events & (EPOLLHUP | EPOLLERR))
 		tether_hangup(w);
 }
 

@@ -37,7 +37,7 @@
 #define TURN	  (4 * TX_PIECE)    /* by one turn in each direction */
 #define TURNS	  32		    /* before the device is served again */
 #define RETRY_NS  (NS_PER_MS)	    /* for a member between its two steps */
-#define UNHELD_NS (200 * NS_PER_MS) /* for a program that is about to claim its sockets */
+#define UNHELD_NS (500 * NS_PER_MS) /* for a program that is about to claim its sockets */
 
 enum pump_flag {
 	PUMP_USED = 1 << 0,
@@ -539,19 +539,19 @@ static void pump_first(struct pump *p)
 	p->flags |= PUMP_MARKED;
 }
 
-void pump_start(u32 tether, int fd, ref r)
+bool pump_start(u32 tether, int fd, ref r)
 {
 	struct pump *p = pump_find(r);
+	struct sock *sk = sock_get(host_stack(), r);
 	int one = 1;
-	struct sock *sk;
 
-	if (p && !(p->flags & PUMP_UNHELD))
-		return;
+	if (!sk || sk->state == SOCK_LISTENING || (p && !(p->flags & PUMP_UNHELD)))
+		return false;
 	if (p)
 		pump_free(p);
 	p = pump_new(r);
 	if (!p)
-		return;
+		return false;
 	raw_setsockopt(fd, SOL_SOCKET, SO_OOBINLINE, &one, sizeof(one));
 	p->fd = fd;
 	p->tether = tether;
@@ -562,6 +562,7 @@ void pump_start(u32 tether, int fd, ref r)
 		splice_set(host_stack(), sk);
 	host_leave();
 	pump_queue(p);
+	return true;
 }
 
 /* There are bytes to move: not for one that has no peer, who may yet be claimed to get one, or to
@@ -576,7 +577,8 @@ static bool pump_has_peer(const struct sock *sk)
 /* A tethered socket that no member holds: a program that loads the library claims it soon. */
 static void pump_unheld(ref sk)
 {
-	struct pump *p = pump_has_peer(sock_get(host_stack(), sk)) ? pump_new(sk) : NULL;
+	const struct sock *sock = sock_get(host_stack(), sk);
+	struct pump *p = sock && pump_has_peer(sock) ? pump_new(sk) : NULL;
 
 	if (!p)
 		return;

@@ -12,9 +12,9 @@
  * written to the connection or shut it down, or because no member holds it any more. The descriptor
  * is watched, edge-triggered, for everything (tether_event hands it to pump_event), until
  * tether_ended(tether, lost) is called: no descriptor is left anywhere (lost), or the connection
- * was reset.
+ * was reset. False when it can't be: it listens, or there is no memory.
  */
-void pump_start(u32 tether, int fd, ref sk);
+bool pump_start(u32 tether, int fd, ref sk);
 
 /* EPOLL* of its descriptor. */
 void pump_event(ref sk, u32 events);

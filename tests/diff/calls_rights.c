@@ -832,7 +832,7 @@ static void received_late(void)
 	b = pair_of(&a);
 	SHOW(pass(b));
 	SHOW(close(b));
-	nap_ms(500);
+	nap_ms(800);
 	SHOW(send(a, "hello", 5, 0));
 	go_on();
 	listen_to(12);
@@ -881,7 +881,7 @@ static void udp_received_late(void)
 	SHOW(connect(a, (struct sockaddr *)&addr, len));
 	SHOW(pass(fd));
 	SHOW(close(fd));
-	nap_ms(500);
+	nap_ms(800);
 	SHOW(send(a, "hello", 5, 0));
 	go_on();
 	listen_to(4);
@@ -917,7 +917,7 @@ static void fresh_received_late(void)
 	fd = socket(AF_INET, SOCK_STREAM, 0);
 	SHOW(pass(fd));
 	SHOW(close(fd));
-	nap_ms(500);
+	nap_ms(800);
 	go_on();
 	listen_to(3);
 	end(pid);
