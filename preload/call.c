@@ -27,6 +27,7 @@ void call_begin(struct call *c, int fd, ref sk)
 	c->waited = false;
 	c->timed = false;
 	c->polled = false;
+	c->stream = c->nonblocking = false;
 	c->lowat = 1;
 	c->deadline_ns = NEVER;
 	/* A handler that cannot be put off may make a call while the thread's plan is in use. */

@@ -1,13 +1,16 @@
 /*
  * What several processes of one host cost, and how long it takes until another one drives.
  *
- *   processes serve ADDRESS PORT         the peer of `owner`: a connection's first byte says
- * whether it is ticked every millisecond (t) or left in peace (q) processes fork COUNT us for a
- * fork and its child's end, COUNT sockets being open processes exec                       us for a
- * program that makes no socket, from fork to its end processes attach                     the same
- * for one that opens a socket, the host being up processes owner HOW ADDRESS PORT ROUNDS ms between
- * ticks, at most, while the process that drives ends (exit), is killed (kill) or stopped (stop):
- * median, second largest and largest of the rounds
+ *   processes serve ADDRESS PORT    the peer of `owner`: a connection's first byte says whether it
+ *                                   is ticked every millisecond (t) or left in peace (q)
+ *   processes hold                  opens a socket and waits: the host is up
+ *   processes fork COUNT            us for a fork and its child's end, with COUNT sockets open
+ *   processes exec                  us for a program that makes no socket, from fork to its end
+ *   processes attach                the same for one that opens a socket
+ *   processes inherit               the same for one that uses a socket that it has inherited
+ *   processes owner HOW ADDRESS PORT ROUNDS
+ *       ms between ticks, at most, while the process that drives ends (exit), is killed (kill) or
+ *       stopped (stop): median, second largest and largest of the rounds
  */
 #include <arpa/inet.h>
 #include <errno.h>
@@ -142,6 +145,23 @@ static void child_attach(void)
 	_exit(1);
 }
 
+static void child_inherit(void)
+{
+	execl("/proc/self/exe", "processes", "use", "3", NULL);
+	_exit(1);
+}
+
+/* By the program that has inherited it. */
+static int use(int fd)
+{
+	struct sockaddr_in a;
+	socklen_t len = sizeof(a);
+	int on = 1;
+
+	return getsockname(fd, (struct sockaddr *)&a, &len) || a.sin_family != AF_INET ||
+	       setsockopt(fd, SOL_SOCKET, SO_KEEPALIVE, &on, sizeof(on));
+}
+
 static void sockets(int count)
 {
 	struct rlimit limit;
@@ -245,6 +265,8 @@ int main(int argc, char **argv)
 		return 0;
 	if (!strcmp(what, "socket"))
 		return socket(AF_INET, SOCK_DGRAM, 0) < 0;
+	if (!strcmp(what, "use") && argc == 3)
+		return use(atoi(argv[2]));
 	if (!strcmp(what, "serve") && argc == 4) {
 		a = address_of(argv[2], argv[3]);
 		serve(&a);
@@ -259,6 +281,10 @@ int main(int argc, char **argv)
 		child_us(child_exec);
 	} else if (!strcmp(what, "attach")) {
 		child_us(child_attach);
+	} else if (!strcmp(what, "inherit")) {
+		closefrom(3);
+		sockets(1);
+		child_us(child_inherit);
 	} else if (!strcmp(what, "owner") && argc == 6) {
 		a = address_of(argv[3], argv[4]);
 		owner(&a,
