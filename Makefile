@@ -103,8 +103,10 @@ threaded-tests: $(addprefix $(BUILD)/,$(threaded))
 
 # The executables without an extension in these folders are the scripts that run; *.sh are libraries.
 scripts = $(shell find tests/$(1) -maxdepth 1 -type f -executable ! -name "*.*" | sort)
+# Goes through the engine instruction by instruction: not through a sanitizer's.
+stepped = $(BUILD)/tests/unit/repair_cut
 check_programs = rules=tests/check_bans rules=tests/check_repo \
-	$(foreach bin,$(unit_bin) $(engine_bin),$(word 2,$(subst /, ,$(bin:$(BUILD)/%=%)))=$(bin:$(BUILD)/%=$(BUILD)/san/%)) \
+	unit=$(stepped) $(foreach bin,$(filter-out $(stepped),$(unit_bin)) $(engine_bin),$(word 2,$(subst /, ,$(bin:$(BUILD)/%=%)))=$(bin:$(BUILD)/%=$(BUILD)/san/%)) \
 	$(addprefix tsan=$(BUILD)/tsan/,$(threaded)) \
 	$(addprefix diff=,$(call scripts,diff)) $(addprefix e2e=,$(call scripts,e2e)) \
 	$(addprefix verify=,$(wildcard tests/*/verify))

@@ -262,7 +262,7 @@ int join_again(struct host_local *local)
 
 	if (host->down || now < local->again_ns)
 		return -EAGAIN;
-	local->again_ns = now + NS_PER_S;
+	local->again_ns = now + NS_PER_S; /* also where a keeper has refused */
 	fd = join_connect_to(
 		&host->tether_name, host->tether_name_len - (socklen_t)strlen(TETHER_SUFFIX));
 	if (fd == -ECONNREFUSED)

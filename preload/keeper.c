@@ -445,14 +445,16 @@ static void keeper_answer(struct watch *w, const struct join_request *request, i
 	} else if (request->op == JOIN_BORN && fd >= 0 && member) {
 		keeper_watch(fd, WATCH_PROCESS, w->member);
 		return;
-	} else if (request->op == JOIN_AGAIN && !member && request->layout == host_layout() &&
-		   request->member < HOST_MEMBERS &&
-		   host_local.host->member[request->member].state != MEMBER_FREE) {
-		watch_give(w, request->member);
-		keeper_refuse(w->fd, 0, "");
-		if (fd >= 0)
-			keeper_watch(fd, WATCH_PROCESS, w->member);
-		return;
+	} else if (request->op == JOIN_AGAIN && !member && request->member < HOST_MEMBERS) {
+		if (host_local.host->member[request->member].state == MEMBER_FREE) {
+			keeper_refuse(w->fd, -ESRCH, "taken for dead");
+		} else {
+			watch_give(w, request->member);
+			keeper_refuse(w->fd, 0, "");
+			if (fd >= 0)
+				keeper_watch(fd, WATCH_PROCESS, w->member);
+			return;
+		}
 	} else if (request->op == JOIN_STAY && keeper_fits(w, request)) {
 		host_local.host->stay = 1;
 		keeper_refuse(w->fd, 0, "");
