@@ -82,10 +82,11 @@ int tether_tie(int fd, ref sk)
 	pin = fdtable_pin(sk);
 	ret = tie_look(host_enter(), sk, &inode);
 	host_leave();
-	if (ret > 0)
+	if (ret > 0) {
 		ret = fdtable_sock_checked(fd) == sk ? tie_connect(fd, sk, inode) : -EBADF;
-	if (ret == 0)
-		ret = tie_mark(sk);
+		if (ret == 0)
+			ret = tie_mark(sk);
+	}
 	if (fdtable_unpin(pin))
 		tie_let_go(sk);
 	guard_leave(false);
