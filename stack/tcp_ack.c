@@ -5,17 +5,21 @@
  */
 #include "stack/tcp_conn.h"
 
-/* RFC 9293 3.10.7.4: SND.WND, from the newest segment. True when it changed. */
+/*
+ * RFC 9293 3.10.7.4: SND.WND, from the newest segment. True when it changed. A segment that
+ * acknowledges more is the newest there is whatever its number, as a retransmission that fills a
+ * hole: SND.UNA moving without it would move the window's edge beyond what the peer takes.
+ */
 static bool tcp_ack_window(struct tcp *t, const struct tcp_segment *seg)
 {
 	u32 window = (u32)seg->window << (seg->flags & TH_SYN ? 0 : t->snd_wscale),
 	    before = t->snd_wnd;
 
-	if (!(seq_lt(t->snd_wl1, seg->seq) ||
+	if (!(seq_gt(seg->ack, t->snd_una) || seq_lt(t->snd_wl1, seg->seq) ||
 		    (t->snd_wl1 == seg->seq && seq_leq(t->snd_wl2, seg->ack))))
 		return false;
 	t->snd_wnd = window;
-	t->snd_wl1 = seg->seq;
+	t->snd_wl1 = seq_max(t->snd_wl1, seg->seq);
 	t->snd_wl2 = seg->ack;
 	t->snd_max_wnd = MAX(t->snd_max_wnd, window);
 	return window != before;

@@ -135,6 +135,20 @@ static int tcp_send_frame(
 	return tcp_send_header(s, frame, h, &ip, (u16)tcp_full_segment(t));
 }
 
+/*
+ * The number of a segment without text: SND.NXT, but not beyond a window that the peer has taken
+ * back by more than its scale rounds: it would throw the segment away with the acknowledgement that
+ * it carries, and if both sides did, neither would hear of the other again.
+ */
+static u32 tcp_bare_seq(const struct tcp *t)
+{
+	u32 edge = t->snd_una + t->snd_wnd;
+
+	if (!tcp_synchronized(t) || seq_lt(t->snd_nxt, edge + (1u << t->snd_wscale)))
+		return t->snd_nxt;
+	return edge;
+}
+
 void tcp_send_ack(struct stack *s, struct sock *sk, struct tcp *t)
 {
 	struct tcp_header h;
@@ -147,7 +161,7 @@ void tcp_send_ack(struct stack *s, struct sock *sk, struct tcp *t)
 		return;
 	}
 	tcp_fill_header(s, sk, t, &h);
-	h.seq = t->snd_nxt;
+	h.seq = tcp_bare_seq(t);
 	if (t->flags & TCPF_SACK && (t->ooo || t->flags & TCPF_DSACK))
 		tcp_sack_blocks(s, t, &h.opt);
 	tcp_acked_now(t);
@@ -162,7 +176,7 @@ void tcp_send_reset(struct stack *s, struct sock *sk, struct tcp *t)
 	if (!frame)
 		return;
 	tcp_fill_header(s, sk, t, &h);
-	h.seq = t->snd_nxt;
+	h.seq = tcp_bare_seq(t);
 	h.flags = TH_RST | TH_ACK;
 	tcp_send_frame(s, sk, t, frame, &h);
 }
@@ -319,19 +333,21 @@ bool tcp_retransmit(
 static bool tcp_output_lost(
 	struct stack *s, struct sock *sk, struct tcp *t, u32 room, u32 limit, bool last)
 {
-	u32 seq, end, sent_end, mss = tcp_full_segment(t);
+	u32 seq, end, sent_end, mss = tcp_full_segment(t), edge = t->snd_una + t->snd_wnd;
 	bool tail = false;
 
 	if (last ? !tcp_recovery_rescue(s, t, &seq, &end, &tail)
 		 : !tcp_recovery_next(s, t, &seq, &end))
 		return false;
-	/* A window that shrank does not hold retransmissions back (SHLD-16), beyond its edge only
-	 * the first segment goes. */
-	if (seq_geq(seq, t->snd_una + MAX(t->snd_wnd, mss)))
+	/* A window that shrank does not hold back what lies in it (SHLD-16); of what lies beyond only
+	 * the first segment goes, as a probe of a window of zero. */
+	if (seq_geq(seq, edge) && seq != t->snd_una)
 		return false;
 	limit = last ? mss : MIN(limit, MAX(room - room % mss, mss));
 	if (end - seq > limit)
 		end = seq + limit;
+	if (seq_lt(seq, edge) && seq_gt(end, edge))
+		end = edge;
 	if (!tcp_retransmit(s, sk, t, seq, end, &sent_end))
 		return false;
 	if (!tail)
