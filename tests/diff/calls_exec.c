@@ -477,6 +477,24 @@ static pid_t clone_call(int fd)
 	return clone(cloned, stack + sizeof(stack), SIGCHLD, (void *)(intptr_t)fd);
 }
 
+static int becomes(void *fd)
+{
+	char number[12];
+
+	snprintf(number, sizeof(number), "%d", (int)(intptr_t)fd);
+	execl(path, path, own[1], own[2], "echo", number, NULL);
+	_exit(9);
+}
+
+/* What posix_spawn does inside libc. */
+static pid_t clone_shared(int fd)
+{
+	static char stack[65536] __attribute__((aligned(16)));
+
+	return clone(becomes, stack + sizeof(stack), CLONE_VM | CLONE_VFORK | SIGCHLD,
+		(void *)(intptr_t)fd);
+}
+
 static pid_t number_clone(int fd)
 {
 	(void)fd;
@@ -507,8 +525,9 @@ static void forks(void)
 		const char *name;
 		pid_t (*make)(int fd);
 	} kinds[] = {{"fork", plain_fork}, {"_Fork", under_fork}, {"vfork and exec", v_fork},
-		{"clone", clone_call}, {"clone by number", number_clone},
-		{"clone3 by number", number_clone3}, {"fork by number", number_fork}};
+		{"clone", clone_call}, {"clone with shared memory", clone_shared},
+		{"clone by number", number_clone}, {"clone3 by number", number_clone3},
+		{"fork by number", number_fork}};
 
 	for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++) {
 		int fd = tcp_to('e'), fds[2];
