@@ -273,6 +273,7 @@ static void listening(void)
 	SHOW(recv(fd, buf, 6, MSG_WAITALL));
 	wait_end(fd);
 	close(fd);
+	nap_ms(200);
 	fd = socket(AF_INET, SOCK_STREAM, 0);
 	SHOW(connect(fd, (struct sockaddr *)&addr, len));
 	close(fd);
@@ -440,7 +441,7 @@ static void last(void)
 
 static int cloned(void *fd)
 {
-	nap_ms(100);
+	nap_ms(400);
 	_exit(echoes((int)(intptr_t)fd) ? 5 : 6);
 }
 
