@@ -230,7 +230,9 @@ int call_close_range(unsigned first, unsigned last, int flags)
 
 	if (first > last || flags & ~(int)CLOSE_RANGE_UNSHARE)
 		return (int)call_result(raw_syscall3(SYS_close_range, first, last, flags));
-	for (unsigned fd = first; fd <= last && fd < limit; fd++) {
+	/* From the end, as the kernel works off what it has put off: the order tells which end of
+	 * a connection stays in TIME-WAIT. */
+	for (unsigned fd = last < limit ? last + 1 : limit; fd-- > first;) {
 		ref sk;
 		u64 linger_ns = fdtable_word((int)fd) ? forget((int)fd, &sk) : 0;
 

@@ -155,19 +155,21 @@ u32 member_new(struct stack *s, u32 state, u32 pid)
 	return number;
 }
 
-/* Calls visit for every socket of a page. */
+/* Calls visit for every socket of a page; the youngest first, as the kernel closes the files of a
+ * process that ends. */
 static void hold_walk(
 	struct stack *s, u32 number, u32 nth, void (*visit)(struct stack *s, struct sock *sk))
 {
 	u32 page = host_local.host->member[number].page[nth];
 
-	for (u32 i = 0; page && i < HOLD_BITS / 64; i++) {
+	for (u32 i = HOLD_BITS / 64; page && i-- > 0;) {
 		u64 bits = hold_page(host_local.host, page - 1)[i];
 
-		for (; bits; bits &= bits - 1) {
-			struct sock *sk = slab_at(s, SLAB_SOCK,
-				nth * HOLD_BITS + i * 64 + (u32)__builtin_ctzll(bits));
+		while (bits) {
+			u32 bit = 63u - (u32)__builtin_clzll(bits);
+			struct sock *sk = slab_at(s, SLAB_SOCK, nth * HOLD_BITS + i * 64 + bit);
 
+			bits &= ~(1ull << bit);
 			if (sk)
 				visit(s, sk);
 		}

@@ -218,7 +218,8 @@ int port_listen_check(struct stack *s, struct sock *sk)
 }
 
 /* Whether the four-tuple is free; a TIME-WAIT may make way (RFC 6191). */
-static bool tuple_free(struct stack *s, struct sock *sk, u16 number, const struct endpoint *remote)
+static bool tuple_free(
+	struct stack *s, struct sock *sk, u16 number, const struct endpoint *remote, bool chosen)
 {
 	struct endpoint local = sk->conn.local;
 	const struct sock_ops *ops = sock_ops_of(sk->conn.proto);
@@ -228,7 +229,7 @@ static bool tuple_free(struct stack *s, struct sock *sk, u16 number, const struc
 	r = conn_lookup(s, sk->conn.proto, &local, remote);
 	if (!r)
 		return true;
-	return ref_kind(r) == SLAB_TCP_TIMEWAIT && ops->yield && ops->yield(s, r);
+	return ref_kind(r) == SLAB_TCP_TIMEWAIT && ops->yield && ops->yield(s, r, chosen);
 }
 
 /* An active open: ports may be shared with active opens to other destinations. */
@@ -244,7 +245,7 @@ static int take_for_tuple(struct stack *s, struct sock *sk, const struct endpoin
 
 		if (p && p->explicit)
 			continue;
-		if (p && !tuple_free(s, sk, number, remote))
+		if (p && !tuple_free(s, sk, number, remote, false))
 			continue;
 		/* Again: the last holder may have gone with a TIME-WAIT that made way. */
 		p = port_find(s, sk->conn.proto, number);
@@ -270,7 +271,7 @@ int sock_autobind(struct stack *s, struct sock *sk, const struct endpoint *remot
 	if (remote && sk->conn.proto == PROTO_TCP) {
 		if (!sk->conn.port)
 			return take_for_tuple(s, sk, remote);
-		return tuple_free(s, sk, sk->conn.local.port, remote) ? 0 : -EADDRNOTAVAIL;
+		return tuple_free(s, sk, sk->conn.local.port, remote, true) ? 0 : -EADDRNOTAVAIL;
 	}
 	if (sk->conn.port)
 		return 0;

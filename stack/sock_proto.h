@@ -68,9 +68,10 @@ struct sock_ops {
 
 	/*
 	 * May be NULL: a new connection wants the four-tuple of this object (SLAB_TCP_TIMEWAIT).
-	 * True when it may have it: the object has been freed then.
+	 * `chosen`: the program has bound its port. True when it may have it: the object has been
+	 * freed then.
 	 */
-	bool (*yield)(struct stack *s, ref conn);
+	bool (*yield)(struct stack *s, ref conn, bool chosen);
 };
 
 extern const struct sock_ops tcp_ops;

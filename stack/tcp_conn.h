@@ -159,7 +159,7 @@ void tcp_timewait_enter(struct stack *s, struct sock *sk, struct tcp *t);
 /* True when the segment is a SYN that may begin a new connection: the object has been freed. */
 bool tcp_timewait_input(struct stack *s, struct tcp_timewait *tw, struct tcp_segment *seg);
 void tcp_timewait_free(struct stack *s, struct tcp_timewait *tw);
-bool tcp_timewait_yield(struct stack *s, ref conn);
+bool tcp_timewait_yield(struct stack *s, ref conn, bool chosen);
 
 /* --- tcp_segment.c: RFC 9293 3.10.7.3 and 3.10.7.4; sk may be gone afterwards --- */
 void tcp_segment_arrives(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_segment *seg);

@@ -168,12 +168,12 @@ bool tcp_timewait_input(struct stack *s, struct tcp_timewait *tw, struct tcp_seg
 	return false;
 }
 
-bool tcp_timewait_yield(struct stack *s, ref conn)
+bool tcp_timewait_yield(struct stack *s, ref conn, bool chosen)
 {
 	struct tcp_timewait *tw = slab_get(s, SLAB_TCP_TIMEWAIT, conn);
 
-	/* Linux's tcp_twsk_unique: timestamps, and a second later. */
-	if (!tw || !tw->timestamps || s->now_ns - tw->ts_recent_ns < NS_PER_S)
+	/* Linux's tcp_twsk_unique: timestamps, and a second later or at a port that was bound. */
+	if (!tw || !tw->timestamps || (!chosen && s->now_ns - tw->ts_recent_ns < NS_PER_S))
 		return false;
 	counter_inc(s, counter_tcp_timewait_reused);
 	tcp_timewait_free(s, tw);

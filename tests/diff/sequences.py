@@ -206,7 +206,7 @@ class Generator:
         if what == "exec":
             idle = [w for w in idle if not self.holds_epoll(w)]
         if what == "fork" and free and idle:
-            return f"{self.r.choice(idle)} fork {free[0]}" + (" _Fork" if "_Fork" in self.features and self.r.random() < 0.1 else "")
+            return f"{self.r.choice(idle)} fork {free[0]}" + self.pick("", "", "", "", " _Fork", " clone", " raw")
         if what == "start" and free:
             return f"{free[0]} start"
         if what in ("exit", "kill") and idle and len(self.workers) > 1:

@@ -569,10 +569,29 @@ static long do_take(void)
 	return ret;
 }
 
-/* fork WORKER: the child becomes that one. */
+static int cloned(void *unused)
+{
+	(void)unused;
+	worker_run(number(2), self.base);
+}
+
+static pid_t fork_by(const char *way)
+{
+	const size_t size = 65536;
+
+	if (strcmp(way, "_Fork") == 0)
+		return _Fork();
+	if (strcmp(way, "clone") == 0)
+		return clone(cloned, (char *)aligned_alloc(16, size) + size, SIGCHLD, NULL);
+	if (strcmp(way, "raw") == 0)
+		return (pid_t)syscall(SYS_fork);
+	return fork();
+}
+
+/* fork WORKER WAY: the child becomes that one. */
 static long do_fork(void)
 {
-	pid_t pid = has("_Fork") ? _Fork() : fork();
+	pid_t pid = fork_by(word(3));
 
 	if (pid == 0)
 		worker_run(number(2), self.base);
