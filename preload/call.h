@@ -247,6 +247,9 @@ int call_close(int fd);
 int call_dup(int from);
 int call_dup_to(int from, int to, int flags, bool dup3);
 int call_fcntl(int fd, int cmd, void *arg);
+
+/* Owner, signal or O_ASYNC of the descriptor's file have changed (async.c). */
+void async_update(int fd, ref sk);
 int call_close_range(unsigned first, unsigned last, int flags);
 
 #endif

@@ -194,18 +194,15 @@ int call_fcntl(int fd, int cmd, void *arg)
 			follow(fd, ret);
 		return ret;
 	}
-	/* No SIGIO comes from the stack: refused, rather than never delivered. */
-	if (cmd == F_SETFL && sk && (unsigned long)arg & O_ASYNC && call_checked(fd, sk)) {
-		errno = EOPNOTSUPP;
-		return -1;
-	}
 	ret = libc.fcntl(fd, cmd, arg);
+	if (ret >= 0 && sk && (cmd == F_SETOWN || cmd == F_SETOWN_EX || cmd == F_SETSIG))
+		async_update(fd, sk);
 	if (cmd != F_SETFL || ret < 0 || !sk || !call_checked(fd, sk))
 		return ret;
 	guard_enter();
 	sock = sock_get(host_enter(), sk);
 	if (sock)
-		sock->fd_flags = (u32)(unsigned long)arg & O_NONBLOCK;
+		sock->fd_flags = (u32)(unsigned long)arg & (O_NONBLOCK | O_ASYNC);
 	host_leave();
 	guard_leave(false);
 	return ret;

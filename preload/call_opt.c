@@ -104,21 +104,20 @@ s64 call_getsockopt(int fd, ref sk, int level, int opt, void *val, socklen_t *le
 /* The mode is kept in the socket for us, and in the placeholder for fcntl(F_GETFL). */
 static s64 set_mode(int fd, ref sk, unsigned long request, const void *arg)
 {
+	int mode = request == FIOASYNC ? O_ASYNC : O_NONBLOCK, on, flags;
 	struct sock *sock;
-	int on, flags;
 
 	if (!call_checked(fd, sk))
 		return CALL_NOT_OURS;
 	if (guard_copy(&on, arg, sizeof(on)) < 0)
 		return -EFAULT;
-	if (request == FIOASYNC)
-		return on ? -EOPNOTSUPP : 0; /* as for O_ASYNC in call_fcntl */
 	flags = raw_fcntl(fd, F_GETFL, 0);
-	raw_fcntl(fd, F_SETFL, on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK);
+	flags = on ? flags | mode : flags & ~mode;
+	raw_fcntl(fd, F_SETFL, flags);
 	guard_enter();
 	sock = sock_get(host_enter(), sk);
 	if (sock)
-		sock->fd_flags = on ? O_NONBLOCK : 0;
+		sock->fd_flags = (u32)flags & (O_NONBLOCK | O_ASYNC);
 	host_leave();
 	guard_leave(false);
 	return 0;
@@ -185,11 +184,15 @@ s64 call_ioctl(int fd, ref sk, unsigned long request, void *arg)
 	case SIOCGSTAMP_OLD:
 	case SIOCGSTAMPNS_OLD:
 		return get_stamp(sk, request, arg);
+	case FIOSETOWN:
+	case SIOCSPGRP:
+		ret = raw_ioctl(fd, request, arg);
+		if (ret == 0)
+			async_update(fd, sk);
+		return ret;
 	case FIOCLEX:
 	case FIONCLEX:
-	case FIOSETOWN:
 	case FIOGETOWN:
-	case SIOCSPGRP:
 	case SIOCGPGRP:
 	case FIOQSIZE:
 		return CALL_NOT_OURS; /* the placeholder's file says the same */

@@ -127,7 +127,8 @@ static void host_look_ahead(struct host *host, struct stack *s, struct bell_owed
 		owed->keeper = true;
 		__atomic_store_n(&host->keeper_until_ns, next + KEEPER_GRACE_NS, __ATOMIC_SEQ_CST);
 	}
-	if ((s->wants_memory && host->size < host->limit) || host->due_count || host->due_all)
+	if ((s->wants_memory && host->size < host->limit) || host->due_count || host->due_all ||
+		host->async_count)
 		owed->keeper = true;
 }
 

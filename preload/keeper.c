@@ -617,6 +617,7 @@ static void keeper_control(bool readable, bool rung)
 	if (rung) {
 		keeper_grow(host);
 		bell_sweep(host);
+		async_send();
 	}
 	if (readable || settle)
 		keeper_listen_to();

@@ -49,6 +49,12 @@ struct member {
 	u16 page[HOLD_PAGES];
 };
 
+/* A signal that the keeper is to send. */
+struct async_signal {
+	int owner; /* process, or group as a negative number */
+	u32 sig;
+};
+
 struct host_stats {
 	u64 owners_died; /* deaths inside the lock */
 	u64 members_died;
@@ -80,6 +86,8 @@ struct host {
 	u32 owed[64]; /* slots with a wake-up to deliver; beyond that all are searched */
 	u64 sleeping[SLOTS_MAX / 64]; /* slots asleep behind the driver */
 	u64 grow_after_ns;	      /* the keeper found no memory: when to ask again */
+	u32 async_count; /* signals to owners of sockets (async.c) */
+	struct async_signal async[64];
 	u32 due_count; /* sockets that the keeper is to look at (splice.h); due_all: at every one */
 	u32 due_all;
 	ref due[256];
@@ -162,6 +170,14 @@ int region_fd_floor(void);
  * Moves a descriptor there, close-on-exec; closes the old one. The new number or negative errno.
  */
 int region_fd_hide(int fd, int floor);
+
+/* --- async.c --- */
+
+/* Under the lock: a socket that has an owner has changed. */
+void async_note(const struct sock *sk, u32 events);
+
+/* Keeper: sends what was noted. */
+void async_send(void);
 
 /* --- memory.c --- */
 

@@ -16,6 +16,7 @@
 #include "preload/epoll.h"
 #include "preload/guard.h"
 #include "preload/raw.h"
+#include "preload/region.h"
 #include "preload/splice.h"
 
 struct waiter {
@@ -238,6 +239,8 @@ void wait_dispatch(struct stack *s)
 			continue;
 		if (sk->flags & SOCK_SPLICED)
 			splice_due(s, sk);
+		if (sk->owner)
+			async_note(sk, events);
 		if (sk->waiters)
 			wait_wake(s, sk->waiters, events);
 		if (sk->watch_items)

@@ -165,6 +165,8 @@ struct sock {
 	u32 holders;             /* processes that hold descriptors of it */
 	u32 fd_flags;            /* file status flags shared by all its descriptors: O_NONBLOCK, O_ASYNC */
 	u64 inode;               /* of the placeholder */
+	int owner;               /* F_SETOWN: process, or group as a negative number; 0 none */
+	u8 owner_signal;         /* F_SETSIG */
 };
 
 /* A multicast group that a socket has joined. */

@@ -19,6 +19,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <sys/select.h>
 #include <sys/signalfd.h>
 #include <sys/socket.h>
@@ -26,6 +27,8 @@
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
+
+#include <asm/sockios.h>
 
 #define THREADS 8
 
@@ -607,6 +610,65 @@ static void actions(void)
 		die("status %x of a stopped child", status);
 }
 
+/* --- the owner's signals --- */
+
+static volatile sig_atomic_t urgent, ready_signals;
+
+static void on_owner_signal(int sig)
+{
+	if (sig == SIGURG)
+		urgent++;
+	else
+		ready_signals++;
+}
+
+static bool comes(const volatile sig_atomic_t *counter)
+{
+	for (double end = now() + 3; !*counter && now() < end;)
+		usleep(1000);
+	return *counter;
+}
+
+static void owners(void)
+{
+	int fd = open_peer('o'), on = 1, pid = getpid();
+	char buf[16];
+
+	signal(SIGURG, on_owner_signal);
+	signal(SIGIO, on_owner_signal);
+	signal(SIGUSR1, on_owner_signal);
+	if (fcntl(fd, F_SETOWN, pid) || fcntl(fd, F_GETOWN) != pid)
+		die("F_SETOWN");
+	if (!comes(&urgent))
+		die("no SIGURG for urgent data");
+	if (recv(fd, buf, 1, MSG_OOB) != 1 || buf[0] != 'x')
+		die("no urgent byte");
+	if (ready_signals)
+		die("a signal without O_ASYNC");
+	fd = socket(AF_INET, SOCK_DGRAM, 0);
+	connect(fd, (struct sockaddr *)&peer, sizeof(peer));
+	if (ioctl(fd, FIOSETOWN, &pid) || fcntl(fd, F_SETFL, O_ASYNC | O_NONBLOCK) ||
+		!(fcntl(fd, F_GETFL) & O_ASYNC))
+		die("O_ASYNC");
+	if (send(fd, "hello", 5, 0) != 5 || !comes(&ready_signals))
+		die("no SIGIO for a datagram");
+	if (recv(fd, buf, sizeof(buf), 0) != 5)
+		die("no datagram");
+	usleep(50000);
+	ready_signals = 0;
+	on = 0;
+	ioctl(fd, FIOASYNC, &on);
+	send(fd, "hello", 5, 0);
+	usleep(100000);
+	if (ready_signals)
+		die("a signal after O_ASYNC");
+	on = 1;
+	signal(SIGIO, SIG_DFL);
+	if (fcntl(fd, F_SETSIG, SIGUSR1) || ioctl(fd, FIOASYNC, &on) ||
+		send(fd, "hello", 5, 0) != 5 || !comes(&ready_signals))
+		die("no signal of F_SETSIG");
+}
+
 static const struct {
 	const char *name;
 	void (*run)(void);
@@ -617,6 +679,7 @@ static const struct {
 	{"restarting", restarting},
 	{"masks", masks},
 	{"actions", actions},
+	{"owners", owners},
 };
 
 int main(int argc, char **argv)
