@@ -76,8 +76,13 @@ static s64 fill(struct call *c, int in, off_t offset)
 /* One reserved piece, filled from the descriptor. 0 at its end. */
 static s64 send_piece(struct call *c, int in, off_t offset, u64 len, int flags)
 {
-	s64 n = reserve(c, len, flags);
+	u64 memory;
+	s64 n;
 
+	do {
+		memory = host_memory();
+		n = reserve(c, len, flags);
+	} while (n == -ENOBUFS && host_grown(memory));
 	if (n < 0 || c->plan->kind == PLAN_NONE)
 		return n;
 	return commit(c, fill(c, in, offset));

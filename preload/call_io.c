@@ -118,13 +118,15 @@ static s64 send_once(struct call *c, const struct call_data *d)
 	s64 n;
 
 	for (;;) {
-		u64 left = d->len - done;
+		u64 left = d->len - done, memory = host_memory();
 		int flags = d->flags | (left <= PIECE ? 0 : MSG_MORE);
 
 		if (left <= SHORT)
 			n = send_short(c, d, &from, (u32)left, flags, done > 0);
 		else
 			n = send_long(c, d, &from, MIN(left, PIECE), flags, done > 0);
+		if (n == -ENOBUFS && host_grown(memory))
+			continue;
 		if (n > 0)
 			done += (u64)n;
 		if (n >= 0 && (n == 0 || done == d->len || !c->stream))

@@ -17,11 +17,12 @@
 #include "preload/guard.h"
 #include "preload/wait.h"
 
-#define LOG_BYTES 4096
-#define STARTING  1u /* values of host_state */
-#define STARTED	  2u
-#define SETTLE_NS (50 * NS_PER_MS)
-#define RETRY_NS  NS_PER_S /* after a failure to start, how long the next calls fail at once */
+#define LOG_BYTES   4096
+#define STARTING    1u /* values of host_state */
+#define STARTED	    2u
+#define SETTLE_NS   (50 * NS_PER_MS)
+#define GROWN_TRIES 10	     /* of SETTLE_NS each: the keeper of a busy machine comes late */
+#define RETRY_NS    NS_PER_S /* after a failure to start, how long the next calls fail at once */
 
 struct host_local host_local = {
 	.region_fd = -1, .control_fd = -1, .log_fd = -1, .dev = {.fd = -1}, .capture = {.fd = -1}};
@@ -355,7 +356,7 @@ int host_start_at(const struct sockaddr_un *name, socklen_t len)
  * What the kernel tells the keeper (a hang-up, the end of a process) is there before close() or
  * wait() return: so when the keeper has gone through what it was told, it knows.
  */
-void host_settle(void)
+bool host_settle(void)
 {
 	struct host *host = host_local.host;
 	u32 asked = __atomic_add_fetch(&host->settle_asked, 1, __ATOMIC_SEQ_CST), done;
@@ -367,9 +368,26 @@ void host_settle(void)
 
 		done = __atomic_load_n(&host->settle_done, __ATOMIC_SEQ_CST);
 		if ((s32)(done - asked) >= 0)
-			break;
+			return true;
 		raw_futex(&host->settle_done, FUTEX_WAIT, done, &left, NULL, 0);
 	}
+	return false;
+}
+
+u64 host_memory(void)
+{
+	return __atomic_load_n(&host_local.host->size, __ATOMIC_ACQUIRE);
+}
+
+bool host_grown(u64 size)
+{
+	const struct host *host = host_local.host;
+
+	for (u32 i = 0; i < GROWN_TRIES && host_memory() == size; i++) {
+		if (size >= host->limit || host_now() < host->grow_after_ns || host_settle())
+			break;
+	}
+	return host_memory() != size;
 }
 
 void host_settled(u32 asked)

@@ -95,10 +95,16 @@ bool host_poll_device(void);
 u64 host_now(void);
 
 /*
- * Waits until the keeper has taken note of every process and descriptor that has ended before this call; 50 ms at most. For a
- * refusal that such an end may have overtaken.
+ * Waits until the keeper has taken note of every process and descriptor that has ended before this call; 50 ms at most, false if it did
+ * not come to it. For a refusal that such an end may have overtaken.
  */
-void host_settle(void);
+bool host_settle(void);
+
+/* How large the region is; and after a call that found no memory in a region of that size, whether
+ * the keeper has made it larger meanwhile, which is waited for: as an allocation of the kernel's
+ * sleeps, also for a socket that does not block. */
+u64 host_memory(void);
+bool host_grown(u64 size);
 
 /* --- the descriptors of the library: high numbers, protected from the program --- */
 

@@ -614,8 +614,9 @@ static void keeper_control(bool readable, bool rung)
 	u32 asked = __atomic_load_n(&host->settle_asked, __ATOMIC_SEQ_CST);
 	bool settle = asked != __atomic_load_n(&host->settle_done, __ATOMIC_SEQ_CST);
 
-	if (rung) {
+	if (rung || settle)
 		keeper_grow(host);
+	if (rung) {
 		bell_sweep(host);
 		async_send();
 	}

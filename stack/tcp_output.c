@@ -339,8 +339,8 @@ static bool tcp_output_lost(
 	if (last ? !tcp_recovery_rescue(s, t, &seq, &end, &tail)
 		 : !tcp_recovery_next(s, t, &seq, &end))
 		return false;
-	/* A window that shrank does not hold back what lies in it (SHLD-16); of what lies beyond only
-	 * the first segment goes, as a probe of a window of zero. */
+	/* A window that shrank does not hold back what lies in it (SHLD-16); of what lies beyond
+	 * only the first segment goes, as a probe of a window of zero. */
 	if (seq_geq(seq, edge) && seq != t->snd_una)
 		return false;
 	limit = last ? mss : MIN(limit, MAX(room - room % mss, mss));
