@@ -1,7 +1,7 @@
 /*
  * cat, for tests/e2e/exec: what comes on standard input goes to standard output. Built static, with
- * another C library, or (RAW) as a program that makes its system calls itself and says so by a build
- * id of Go's.
+ * another C library, or (RAW) as a program that makes its system calls itself and says so by a
+ * build id of Go's.
  */
 #include <string.h>
 #include <sys/syscall.h>
