@@ -168,8 +168,7 @@ FILE *call_stdio_reopen(const char *path, const char *mode, FILE *f)
 	__fpurge(f);
 	clearerr(f);
 	if (fd >= 3)
-		f->_flags = (f->_flags & ~MODE_BITS) |
-			    ((flags & O_ACCMODE) == O_RDONLY ? 8 : 0) |
+		f->_flags = (f->_flags & ~MODE_BITS) | ((flags & O_ACCMODE) == O_RDONLY ? 8 : 0) |
 			    ((flags & O_ACCMODE) == O_WRONLY ? 4 : 0);
 	return f;
 }
