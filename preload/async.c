@@ -50,6 +50,8 @@ void async_note(const struct sock *sk, u32 events)
 
 	if (events & EV_PRI && sk->type == SOCK_STREAM)
 		async_add(host, sk->owner, SIGURG);
+	if (sk->type != SOCK_STREAM)
+		events &= ~(u32)EV_OUT; /* datagrams have gone at once */
 	if (sk->fd_flags & O_ASYNC && events & (EV_IN | EV_OUT | EV_ERR | EV_HUP | EV_RDHUP))
 		async_add(host, sk->owner, sk->owner_signal ? sk->owner_signal : SIGIO);
 }

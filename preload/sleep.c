@@ -88,11 +88,10 @@ static void sleep_bell(struct sleep *w, struct host *host)
 static void sleep_prepare(struct sleep *w, bool device)
 {
 	u32 bell = w->slot->bell;
-
 	/* Its end shows without being asked for. */
-	w->all[0].fd = device && (!host_local.again_ns || host_now() >= host_local.again_ns)
-			       ? host_local.control_fd
-			       : -1;
+	bool keeper = device && (!host_local.again_ns || host_now() >= host_local.again_ns);
+
+	w->all[0] = (struct pollfd){.fd = keeper ? host_local.control_fd : -1};
 	w->all[1] = (struct pollfd){.fd = device ? host_local.dev.fd : -1, .events = POLLIN};
 	w->all[2] = (struct pollfd){.fd = bell ? host_local.bell[bell - 1] : -1, .events = POLLIN};
 }

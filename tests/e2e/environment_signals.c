@@ -632,6 +632,7 @@ static bool comes(const volatile sig_atomic_t *counter)
 static void owners(void)
 {
 	int fd = open_peer('o'), on = 1, pid = getpid();
+	struct pollfd p = {.events = POLLIN};
 	char buf[16];
 
 	signal(SIGURG, on_owner_signal);
@@ -652,6 +653,9 @@ static void owners(void)
 		die("O_ASYNC");
 	if (send(fd, "hello", 5, 0) != 5 || !comes(&ready_signals))
 		die("no SIGIO for a datagram");
+	p.fd = fd;
+	while (poll(&p, 1, 2000) < 0)
+		;
 	if (recv(fd, buf, sizeof(buf), 0) != 5)
 		die("no datagram");
 	usleep(50000);
