@@ -311,6 +311,12 @@ static s64 recv_once(struct call *c, struct call_data *d)
 			break;
 		waited =
 			call_block(c, receive_events(c), waits_not(c, d) ? MSG_DONTWAIT : d->flags);
+		/* The kernel's loop ends with a wait for nothing, whatever ended that. */
+		if (c->stream && c->waited && !d->len && waited != -EPIPE &&
+			waited != CALL_NOT_OURS) {
+			n = 0;
+			break;
+		}
 		/* What came without reaching SO_RCVLOWAT is delivered when the wait is over. */
 		last = waited < 0;
 		if (last &&
@@ -319,9 +325,6 @@ static s64 recv_once(struct call *c, struct call_data *d)
 	}
 	if (last && n < 0)
 		n = waited;
-	/* The kernel's loop ends with a wait for nothing, however that ended. */
-	if (c->stream && c->waited && !d->len && (n == -EINTR || n == -EAGAIN))
-		n = 0;
 	return done ? (s64)done : n;
 }
 

@@ -6,13 +6,12 @@ give the same answers: result, errno and content, and after each call the poll m
 every descriptor of every process. What differs is run again, slowly, on both sides; what then still differs, though the
 kernel gives the same answers twice, is made as short as it gets and printed.
 
-    sequences.py --kernel 'COMMAND' --ours 'COMMAND' [--switch FEATURE ...] FIRST COUNT      random ones, by number
-    sequences.py --kernel 'COMMAND' --ours 'COMMAND' --file FILE [NAME ...]                  written ones
+    sequences.py --kernel 'COMMAND' --ours 'COMMAND' FIRST COUNT             random ones, by number
+    sequences.py --kernel 'COMMAND' --ours 'COMMAND' --file FILE [NAME ...]  written ones
 """
 import argparse
 import random
 import re
-import select
 import subprocess
 import sys
 
@@ -98,9 +97,8 @@ def parse(state):
 class Generator:
     """Chooses calls; knows what the kernel answered to those before."""
 
-    def __init__(self, number, features):
+    def __init__(self, number):
         self.r = random.Random(number)
-        self.features = features
         self.workers = {}
         self.kinds = {}  # (worker, number): tcp, udp, epoll, pipe
         self.mail = []
@@ -211,7 +209,7 @@ class Generator:
             return f"{free[0]} start"
         if what in ("exit", "kill") and idle and len(self.workers) > 1:
             return f"{self.r.choice(idle)} {what}"
-        if what == "exec" and "exec" in self.features and idle:
+        if what == "exec" and idle:
             return f"{self.r.choice(idle)} exec"
         return None
 
@@ -241,7 +239,7 @@ class Generator:
             return self.pick("tcp", "tcp", "tcp", "udp", "epoll", "pipe") + (self.flags("nb", "cloexec", "nagle"))
         if r < 0.20:
             return self.number(w)
-        if r < 0.26 and "pass" in self.features:
+        if r < 0.26:
             return self.letter(w)
         fd = self.fd(w)
         kind = self.kinds.get((w, fd), "tcp")
@@ -342,13 +340,13 @@ class Generator:
 
 
 class Comparison:
-    def __init__(self, kernel, ours, features):
-        self.kernel, self.ours, self.features = kernel, ours, features
+    def __init__(self, kernel, ours):
+        self.kernel, self.ours = kernel, ours
         self.unsteady = 0
         self.again = 0
 
     def generate(self, number):
-        g = Generator(number, self.features)
+        g = Generator(number)
         calls, answers = [], []
         self.kernel.begin()
         while len(calls) < g.length or g.queue:
@@ -452,13 +450,12 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--kernel", required=True)
     parser.add_argument("--ours", required=True)
-    parser.add_argument("--switch", action="append", default=[])
     parser.add_argument("--file")
     parser.add_argument("--no-shrink", action="store_true")
     parser.add_argument("--limit", type=int, default=5, help="stop after so many that differ")
     parser.add_argument("rest", nargs="*")
     args = parser.parse_args()
-    comparison = Comparison(Side("the kernel's", args.kernel), Side("ours", args.ours), args.switch)
+    comparison = Comparison(Side("the kernel's", args.kernel), Side("ours", args.ours))
     if args.file:
         failed = run_written(comparison, args.file, args.rest)
     else:

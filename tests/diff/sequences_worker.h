@@ -617,7 +617,7 @@ static void say_inq(int fd)
 
 	if (ioctl(fd, FIONREAD, &n) < 0)
 		return;
-	if (n >= 50000)
+	if (n >= 20000)
 		say(&self.out, "/many");
 	else
 		say(&self.out, "/%d", n);
