@@ -335,3 +335,18 @@ s64 call_splice_in(int in, ref sk, const off_t *in_offset, int out, const off_t 
 		call_sigpipe();
 	return ret;
 }
+
+/* Linux sends from a socket to a pipe alone, and that is a splice (busybox's cat is such a program). */
+s64 call_sendfile_from(int in, ref sk, int out, const off_t *offset, size_t count)
+{
+	int mode = raw_fcntl(out, F_GETFL, 0);
+
+	if (mode < 0 || (mode & O_ACCMODE) == O_RDONLY)
+		return -EBADF;
+	if (offset)
+		return -ESPIPE;
+	if ((ssize_t)count < 0)
+		return -EINVAL;
+	return call_splice_in(
+		in, sk, NULL, out, NULL, count, mode & O_NONBLOCK ? SPLICE_F_NONBLOCK : 0);
+}

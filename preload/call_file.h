@@ -10,6 +10,8 @@
 #include "preload/call.h"
 
 s64 call_sendfile(int out, ref sk, int in, off_t *offset, size_t count);
+/* From a socket: `out` is not one of ours. */
+s64 call_sendfile_from(int in, ref sk, int out, const off_t *offset, size_t count);
 s64 call_splice_out(int in, const off_t *in_offset, int out, ref sk, const off_t *out_offset,
 	size_t len, unsigned flags);
 s64 call_splice_in(int in, ref sk, const off_t *in_offset, int out, const off_t *out_offset,

@@ -240,6 +240,7 @@ EXPORT ssize_t pwritev64v2(int fd, const struct iovec *iov, int count, off64_t o
 EXPORT ssize_t sendfile(int out, int in, off_t *offset, size_t count)
 {
 	TRY(ssize_t, out, call_sendfile(out, sk, in, offset, count));
+	TRY(ssize_t, in, call_sendfile_from(in, sk, out, offset, count));
 	return libc.sendfile(out, in, offset, count);
 }
 

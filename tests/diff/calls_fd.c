@@ -158,6 +158,32 @@ static void send_short_file(void)
 	close(file);
 }
 
+/* From a socket to a pipe, as busybox's cat does; to nothing else. */
+static void send_from_socket(void)
+{
+	int file = file_with(10), fd = tcp_to('e'), pipes_[2];
+	off_t offset = 0;
+	char line[16];
+
+	if (pipe(pipes_))
+		exit(1);
+	SHOW(send(fd, "1234567890", 10, 0));
+	nap_ms(200);
+	SHOW(sendfile(pipes_[1], fd, NULL, 4));
+	SHOW(sendfile(pipes_[1], fd, &offset, 4));
+	SHOW(sendfile(pipes_[0], fd, NULL, 4));
+	SHOW(sendfile(file, fd, NULL, 4));
+	SHOW(sendfile(pipes_[1], fd, NULL, 1 << 24));
+	SHOW(read(pipes_[0], line, sizeof(line)));
+	show_text("read", line, 10);
+	SHOW(shutdown(fd, SHUT_WR));
+	SHOW(sendfile(pipes_[1], fd, NULL, 1 << 24));
+	close(fd);
+	close(file);
+	close(pipes_[0]);
+	close(pipes_[1]);
+}
+
 static void send_files(void)
 {
 	int file = file_with(300000), fd = tcp_to('e'), null = open("/dev/null", O_RDWR), pipes_[2];
@@ -336,6 +362,7 @@ int main(int argc, char **argv)
 	duplicates();
 	last_close();
 	send_short_file();
+	send_from_socket();
 	send_files();
 	streams();
 	standard();
