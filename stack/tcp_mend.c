@@ -126,7 +126,7 @@ static void mend_out_of_order(struct stack *s, struct sock *sk, struct tcp *t)
 static bool mend_sent(struct stack *s, struct sock *sk, struct tcp *t)
 {
 	u32 queued = mend_charge(s, t->snd_head),
-	    held = sk->tx_charged - MIN(sk->tx_charged, queued);
+	    held = sk->tx_charged - MIN(sk->tx_charged, queued), first;
 	struct pkt *p;
 
 	if (!mend_numbers(s, t->snd_head, t->snd_end))
@@ -138,7 +138,8 @@ static bool mend_sent(struct stack *s, struct sock *sk, struct tcp *t)
 	sk->tx_charged = held + mend_charge(s, t->snd_head);
 	tcp_queue_acked(s, sk, t);
 	p = pkt_get(s, t->snd_head);
-	return p ? seq_leq(p->seq, t->snd_una) : seq_geq(t->snd_una, t->snd_end);
+	first = t->state == TCP_SYN_RECEIVED ? t->snd_nxt : t->snd_una; /* behind our SYN */
+	return p ? seq_leq(p->seq, first) : seq_geq(first, t->snd_end);
 }
 
 static void mend_recovery(struct stack *s, struct sock *sk, struct tcp *t)
