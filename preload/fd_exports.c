@@ -51,38 +51,20 @@ EXPORT int dup3(int from, int to, int flags)
 	return call_dup_to(from, to, flags, true);
 }
 
-EXPORT int fcntl(int fd, int cmd, ...)
-{
-	va_list args;
-	void *arg;
-
-	va_start(args, cmd);
-	arg = va_arg(args, void *);
-	va_end(args);
-	return call_fcntl(fd, cmd, arg);
-}
-
-EXPORT int fcntl64(int fd, int cmd, ...)
-{
-	va_list args;
-	void *arg;
-
-	va_start(args, cmd);
-	arg = va_arg(args, void *);
-	va_end(args);
-	return call_fcntl(fd, cmd, arg);
-}
-
-EXPORT int __fcntl(int fd, int cmd, ...)
-{
-	va_list args;
-	void *arg;
-
-	va_start(args, cmd);
-	arg = va_arg(args, void *);
-	va_end(args);
-	return call_fcntl(fd, cmd, arg);
-}
+#define FCNTL(name)                                                                                \
+	EXPORT int name(int fd, int cmd, ...)                                                      \
+	{                                                                                          \
+		va_list args;                                                                      \
+		void *arg;                                                                         \
+                                                                                                   \
+		va_start(args, cmd);                                                               \
+		arg = va_arg(args, void *);                                                        \
+		va_end(args);                                                                      \
+		return call_fcntl(fd, cmd, arg);                                                   \
+	}
+FCNTL(fcntl)
+FCNTL(fcntl64)
+FCNTL(__fcntl)
 
 EXPORT int __close(int fd)
 {
