@@ -67,10 +67,10 @@ struct sock *call_look(struct call *c, bool sending)
 	if (!sock)
 		return NULL;
 	c->stream = sock->type == SOCK_STREAM;
-	c->nonblocking = sock->fd_flags & O_NONBLOCK;
 	c->lowat = sock->rcvlowat;
 	c->timeout_ns = sending ? sock->sndtimeo_ns : sock->rcvtimeo_ns;
-	if (!c->waited) {
+	if (!c->waited) { /* a call that waits goes on as it began */
+		c->nonblocking = sock->fd_flags & O_NONBLOCK;
 		c->listening = sock->state == SOCK_LISTENING;
 		c->dissolved = sock->dissolved;
 	}
