@@ -60,7 +60,8 @@ static bool sleep_role_vacant(const struct host *host)
 
 /*
  * poll takes no more descriptors than RLIMIT_NOFILE says, which may be one (sshd's sandbox). A
- * process so short of them never drives; the keeper does.
+ * process so short of them never drives; the keeper does. Nor does one that has closed the device
+ * by a system call that nobody sees.
  */
 static bool sleep_short(void)
 {
@@ -186,7 +187,7 @@ static int sleep_driving(struct sleep *w, struct host *host)
 	ret = serve_poll(w->all, w->nfds + 3, until, w->mask);
 	__atomic_store_n(&host->driver_until_ns, 0, __ATOMIC_SEQ_CST);
 	sleep_say(w, AWAKE);
-	if (ret == -EINVAL) {
+	if (ret == -EINVAL || (ret > 0 && w->all[1].revents & POLLNVAL)) {
 		sleep_set_short();
 		role_leave(host, w->role);
 		w->role = 0;
@@ -210,7 +211,8 @@ static int sleep_on_bell(struct sleep *w, struct host *host)
 	if (sleep_woken(w) || (w->slot->bell && !sleep_short() && sleep_role_vacant(host)))
 		until = 0;
 	ret = serve_poll(w->all + 2, w->nfds + 1, until, w->mask);
-	if (ret == -EINVAL && w->nfds) { /* no room for a bell beside what the program polls */
+	/* No room for a bell beside what the program polls, or it was closed behind our back. */
+	if ((ret == -EINVAL && w->nfds) || (ret > 0 && w->all[2].revents & POLLNVAL)) {
 		sleep_set_short();
 		until = MIN(until, host_now() + BELL_LESS_NS);
 		ret = serve_poll(w->all + 3, w->nfds, until, w->mask);
