@@ -41,6 +41,7 @@ static struct keeper {
 	struct config config;
 	int epoll;
 	int listener;
+	int asker; /* of the end: its connection */
 	bool end;  /* at once */
 	bool soon; /* SIGTERM */
 } keeper;
@@ -439,6 +440,7 @@ static void keeper_answer(struct watch *w, const struct join_request *request, i
 
 	if (request->op == JOIN_END) {
 		keeper.end = true;
+		keeper.asker = w->fd;
 	} else if (request->op == JOIN_FORK && fd >= 0 && request->member < HOST_MEMBERS) {
 		keeper_watch(fd, WATCH_CONNECTION, request->member);
 		return;
@@ -709,8 +711,11 @@ int keeper_run(int fd)
 		serve_end("by order");
 	/* The name last: who finds it free must find the device and the other names free, too. */
 	tapio_close(&host_local.dev);
+	/* Who asked for the end takes its connection's for the sign that the name is free. */
+	if (keeper.end)
+		raw_dup3(keeper.asker, keeper.listener + 1, O_CLOEXEC);
 	raw_syscall3(SYS_close_range, 0, keeper.listener - 1, 0);
-	raw_syscall3(SYS_close_range, keeper.listener + 1, UINT32_MAX, 0);
+	raw_syscall3(SYS_close_range, keeper.listener + (keeper.end ? 2 : 1), UINT32_MAX, 0);
 	raw_close(keeper.listener);
 	return 0;
 }
