@@ -55,9 +55,11 @@ void bell_ring_keeper(struct host *host)
 {
 	u64 one = 1;
 
-	if (!__atomic_exchange_n(&host->keeper_rung, 1, __ATOMIC_SEQ_CST) &&
-		host_local.bell[0] >= 0)
-		raw_write(host_local.bell[0], &one, sizeof(one));
+	if (__atomic_exchange_n(&host->keeper_rung, 1, __ATOMIC_SEQ_CST))
+		return;
+	/* A bell that this process has lost must not keep the others from ringing. */
+	if (raw_write(host_local.bell[0], &one, sizeof(one)) < 0)
+		__atomic_store_n(&host->keeper_rung, 0, __ATOMIC_SEQ_CST);
 }
 
 void bell_wake(struct slot *slot)

@@ -336,7 +336,8 @@ s64 call_splice_in(int in, ref sk, const off_t *in_offset, int out, const off_t 
 	return ret;
 }
 
-/* Linux sends from a socket to a pipe alone, and that is a splice (busybox's cat is such a program). */
+/* Linux sends from a socket to a pipe alone, and that is a splice (busybox's cat is such a
+ * program). */
 s64 call_sendfile_from(int in, ref sk, int out, const off_t *offset, size_t count)
 {
 	int mode = raw_fcntl(out, F_GETFL, 0);

@@ -180,15 +180,17 @@ void serve_run(const struct serve_loop *how)
 	struct host *host = host_local.host;
 	struct loop l = {.how = how, .slot = slot_self(), .grace_ns = how->grace_ns};
 	struct pollfd fds[3];
+	bool rung;
 
 	l.served = role_load(host);
 	do {
 		loop_sleep(&l, host, fds);
-		if (fds[1].revents) {
+		rung = fds[1].revents;
+		if (rung)
 			bell_drain(0);
-			__atomic_store_n(&host->keeper_rung, 0, __ATOMIC_SEQ_CST);
-		}
-		how->control(fds[2].revents, fds[1].revents);
+		/* Whoever was about to ring may have died: that woke us, and it counts as rung. */
+		rung |= __atomic_exchange_n(&host->keeper_rung, 0, __ATOMIC_SEQ_CST) != 0;
+		how->control(fds[2].revents, rung);
 		loop_turn(&l, host, fds[0].revents);
 	} while (!how->done());
 }

@@ -304,6 +304,38 @@ static u32 seen_now(void)
 	return __atomic_load_n(&slot_self()->woken, __ATOMIC_ACQUIRE);
 }
 
+static void dies_before_it_rings(void)
+{
+	__atomic_store_n(&host_local.host->keeper_rung, 1, __ATOMIC_SEQ_CST);
+}
+
+static void rings_a_closed_bell(void)
+{
+	raw_close(host_local.bell[0]);
+	bell_ring_keeper(host_local.host);
+}
+
+static bool keeper_hears(void)
+{
+	for (u32 i = 0; i < 200; i++) {
+		if (!__atomic_load_n(&host_local.host->keeper_rung, __ATOMIC_SEQ_CST))
+			return true;
+		usleep(10000);
+	}
+	return false;
+}
+
+/* Whoever claimed the ringing of the keeper's bell and did not get to it leaves it for others. */
+START_TEST(host_keeper_is_never_deaf)
+{
+	ck_assert_int_eq(host_start(), 0);
+	ck_assert_int_eq(waitpid(child(dies_before_it_rings), NULL, 0) > 0, 1);
+	ck_assert(keeper_hears());
+	ck_assert_int_eq(waitpid(child(rings_a_closed_bell), NULL, 0) > 0, 1);
+	ck_assert(keeper_hears());
+}
+END_TEST
+
 START_TEST(host_sleep_ends_at_the_deadline)
 {
 	u64 start;
@@ -532,6 +564,7 @@ static Suite *make_suite(void)
 	tcase_add_test(tcase, host_fork_death_closes);
 	tcase_add_test(tcase, host_exec_lets_go);
 	tcase_add_test(tcase, host_death_in_the_lock);
+	tcase_add_test(tcase, host_keeper_is_never_deaf);
 	tcase_add_test(tcase, host_sleep_ends_at_the_deadline);
 	tcase_add_test(tcase, host_sleep_sees_descriptors);
 	tcase_add_test(tcase, host_sleep_is_interrupted);
