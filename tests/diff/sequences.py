@@ -194,7 +194,7 @@ class Generator:
         if call.split()[1] == "nonblock" and blocked:
             return f"{w} getfl {call.split()[2]}"
         # Which of several that wait for the same gets it is not compared (DIFFERENCES.md).
-        if call.split()[1] in TAKES and " nb" not in call and any(self.last.get(b) in TAKES for b in blocked):
+        if call.split()[1] in TAKES and (" nb" not in call or "accept" in call) and any(self.last.get(b) in TAKES for b in blocked):
             return f"{w} getfl {call.split()[2]}"
         return call
 
