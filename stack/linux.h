@@ -246,7 +246,6 @@ enum {
 };
 
 enum { LX_SHUT_RD, LX_SHUT_WR, LX_SHUT_RDWR };
-enum { LX_O_NONBLOCK = 04000 };
 enum { LX_ERFKILL = 132 };
 
 #endif

@@ -536,11 +536,6 @@ void sock_plan_end(struct stack *s, struct plan *plan)
 	plan->sock = 0;
 }
 
-bool sock_nonblocking(const struct sock *sk, const struct plan *plan)
-{
-	return plan->flags & LX_MSG_DONTWAIT || sk->fd_flags & LX_O_NONBLOCK;
-}
-
 /* --- the device's queue --- */
 
 /* Before the last quarter of the queue datagrams wait; that is left to segments, acknowledgements

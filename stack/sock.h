@@ -278,7 +278,8 @@ s64 sock_send_reserve(struct stack *s, ref sk, struct plan *plan, u64 len);
 s64 sock_send_commit(struct stack *s, struct plan *plan, u32 copied);
 
 /*
- * Receiving. plan->flags is set by the caller (MSG_PEEK, MSG_TRUNC, MSG_OOB, MSG_ERRQUEUE, ...). Takes at most len bytes (of one datagram).
+ * Receiving. plan->flags is set by the caller (MSG_PEEK, MSG_TRUNC, MSG_OOB, MSG_ERRQUEUE, ...; MSG_DONTWAIT also for
+ * O_NONBLOCK). Takes at most len bytes (of one datagram).
  * Returns the number of bytes in the spans, 0 with plan->kind PLAN_NONE at the end of the stream (a zero-length datagram has
  * PLAN_RECV), -EAGAIN when there is nothing, -EBUSY when another thread is between its two steps (try again), or a
  * pending error.

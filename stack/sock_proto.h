@@ -94,9 +94,6 @@ bool sock_plan_add(struct stack *s, struct plan *plan, ref pkt, u32 offset, u32 
 /* Releases all spans and clears the plan. */
 void sock_plan_end(struct stack *s, struct plan *plan);
 
-/* True when the call must not wait: MSG_DONTWAIT or O_NONBLOCK. */
-bool sock_nonblocking(const struct sock *sk, const struct plan *plan);
-
 /* --- ports --- */
 
 /* A bound local port and everything that holds it. */

@@ -160,7 +160,7 @@ static s64 udp_recv_take(struct stack *s, struct sock *sk, struct plan *plan, u6
 	if (!p) {
 		/* A call that would wait is ended by shutdown; one that would not finds nothing, as
 		 * on Linux. */
-		return sk->flags & SOCK_RCV_SHUT && !sock_nonblocking(sk, plan) ? 0 : -EAGAIN;
+		return sk->flags & SOCK_RCV_SHUT && !(plan->flags & LX_MSG_DONTWAIT) ? 0 : -EAGAIN;
 	}
 	take = (u32)MIN(len, (u64)pkt_len(p));
 	sock_plan_begin(s, sk, plan, PLAN_RECV);

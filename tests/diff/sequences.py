@@ -190,9 +190,6 @@ class Generator:
         # A blocking connect that fails does so in two steps, between which others may look (DIFFERENCES.md).
         if call.split()[1] == "connect" and any(self.last.get(b) in WATCHES for b in blocked):
             return f"{w} getfl {call.split()[2]}"
-        # A datagram socket made non-blocking and shut down under a reader (DIFFERENCES.md).
-        if call.split()[1] == "nonblock" and blocked:
-            return f"{w} getfl {call.split()[2]}"
         # Which of several that wait for the same gets it is not compared (DIFFERENCES.md).
         if call.split()[1] in TAKES and (" nb" not in call or "accept" in call) and any(self.last.get(b) in TAKES for b in blocked):
             return f"{w} getfl {call.split()[2]}"

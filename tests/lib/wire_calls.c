@@ -89,7 +89,6 @@ static void call_open(struct wire *w)
 
 	if (!r)
 		wire_fail(w, "socket gave %d", error);
-	sock_get(w->s, r)->fd_flags = LX_O_NONBLOCK;
 	wire_name_new(w, wire_word(w, 0), r);
 }
 
