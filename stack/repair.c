@@ -83,8 +83,8 @@ static u32 repair_ooo(struct stack *s, struct tcp *t)
 
 	if (!stack_repair_hold(s, t->ooo))
 		t->ooo = 0;
-	if (!stack_repair_hold(s, t->scoreboard))
-		t->scoreboard = 0;
+	if (!stack_repair_hold(s, t->sent))
+		t->sent = 0;
 	for (u32 i = 0; r && i < MIN(r->count, r->max); i++)
 		charged += repair_chain(s, &r->range[i].first, &r->range[i].last);
 	return charged;
@@ -360,7 +360,7 @@ static bool repair_closed(struct stack *s, struct sock *sk, struct tcp *t)
 	if (t && t->state != TCP_CLOSED && t->state != TCP_LISTEN)
 		return false;
 	if (t && t->state == TCP_CLOSED &&
-		(sk->flags & SOCK_HASHED || t->snd_head || t->ooo || t->scoreboard)) {
+		(sk->flags & SOCK_HASHED || t->snd_head || t->ooo || t->sent)) {
 		t->state = TCP_LAST_ACK;
 		tcp_done(s, sk, t, sk->error);
 	}
@@ -369,7 +369,7 @@ static bool repair_closed(struct stack *s, struct sock *sk, struct tcp *t)
 		sk->rx_charged = 0;
 		tcp_queue_free(s, sk, t);
 		tcp_ooo_purge(s, sk, t);
-		tcp_scoreboard_clear(s, t);
+		tcp_record_clear(s, t);
 		place = *t;
 		tcp_block_reset(t);
 		t->listener = place.listener; /* it keeps its place in the queue of a listener */

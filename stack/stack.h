@@ -56,6 +56,9 @@ struct stack_tunables {
 	u32 somaxconn, tcp_max_syn_backlog;
 	u8 tcp_sack, tcp_timestamps, tcp_window_scaling,
 		tcp_congestion_control; /* enum tcp_cc of tcp.h */
+	u8 tcp_recovery;       /* bit 0: RACK (RFC 8985); else what RFC 6675 counts */
+	u8 tcp_early_retrans;  /* 0: no tail loss probe */
+	u8 tcp_frto;	       /* RFC 5682 */
 	u8 tcp_syn_retries, tcp_synack_retries, tcp_retries1, tcp_retries2;
 	u8 tcp_keepalive_probes, tcp_slow_start_after_idle, tcp_abort_on_overflow, tcp_rfc1337;
 	u32 tcp_fin_timeout_s, tcp_keepalive_time_s, tcp_keepalive_intvl_s;

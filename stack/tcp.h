@@ -9,6 +9,7 @@
 #include "stack/sock.h"
 #include "stack/tcp_cc.h"
 #include "stack/tcp_rtt.h"
+#include "stack/tcp_sent.h"
 
 /* Linux's numbers: TCP_INFO shows them. */
 enum tcp_state {
@@ -55,7 +56,6 @@ enum tcp_flag {
 		1 << 25, /* a small segment is waiting to be read (Linux's ICSK_ACK_PUSHED) */
 	TCPF_PATH_SHRUNK = 1 << 28, /* a segment was too large for the path */
 	TCPF_FIN_SEEN = 1 << 26,    /* the peer's FIN has come, in order or not */
-	TCPF_RTO_SPENT = 1 << 27,   /* ssthresh was already lowered for this flight's timeouts */
 };
 
 enum tcp_recovery { TCP_OPEN, TCP_RECOVERY, TCP_LOSS };
@@ -106,14 +106,30 @@ struct tcp {
 	u16 rcv_mss;	/* estimate of what the peer sends */
 	/* Congestion and loss. */
 	u32 cwnd, ssthresh, cwnd_acked;
+	ref sent;	/* packet that holds a struct tcp_sent: what is in flight */
 	u32 recover;	/* recovery ends when this is acknowledged */
-	u32 high_rxt;	/* retransmitted below this in this recovery (RFC 6675) */
-	u32 rescue;	/* end of the rescue retransmission's allowance */
-	u32 lost_edge;	/* whatever is not SACKed below is lost */
-	u32 sacked;	/* bytes in the scoreboard */
+	u32 lost_hint;	/* nothing below is to be sent again */
 	u32 dupacks;	/* bytes that duplicate ACKs stand for, without SACK */
-	ref scoreboard; /* packet that holds a struct tcp_ranges */
 	u32 dup_count;	/* duplicate ACKs in a row */
+	u32 prr_delivered, prr_out, recover_fs; /* RFC 6937 */
+	u32 prior_cwnd, prior_ssthresh;		/* before the last reduction, for undoing it */
+	u32 undo_again;	 /* bytes sent again since, and not reported as duplicates */
+	u32 again_stamp; /* timestamp of the first of these */
+	/* RFC 8985 */
+	u32 rack_sent_us, rack_end, rack_rtt_us, fack;
+	u32 dsack_round; /* DSACKs widen the window once until this is acknowledged */
+	u32 tlp_end;	 /* snd_nxt after the probe that is out */
+	u8 reo_mult, reo_persist;
+	bool rack_known; /* rack_sent_us and rack_end are set */
+	bool reordering; /* the path has been seen to reorder */
+	bool undoable;	 /* the prior_ values are set, */
+	bool stamped;	 /* and again_stamp is */
+	bool probe_out;	 /* a tail loss probe is not answered yet, */
+	bool probe_again; /* and it was a retransmission */
+	bool frto;	 /* the timeout may have been too early: RFC 5682 */
+	bool frto_new;	 /* new data goes before what is lost */
+	bool rescued;	 /* the rescue retransmission of this recovery has been sent */
+	u32 delivered, delivered_us, first_us; /* for the delivery rate: bytes, and when */
 	/* Receiving. */
 	u32 rcv_nxt;
 	u32 rcv_wnd_end; /* right edge of the window as advertised */
@@ -138,12 +154,13 @@ struct tcp {
 	u8 probes;   /* keepalive or zero-window probes that were not answered */
 	u8 quick;    /* ACKs to send at once */
 	u64 rtt_sent_ns;
-	u64 rtx_at, delack_at, keep_at, resume_at; /* deadlines; NEVER */
+	u64 rtx_at, reo_at, tlp_at, delack_at, keep_at, resume_at; /* deadlines; NEVER */
 	u64 heard_ns;				   /* last segment received */
 	u64 text_ns;				   /* last one with data */
 	u64 confirmed_ns;			   /* when the next hop was last confirmed */
 	u64 stalled_ns;	  /* since when nothing was acknowledged that waits, 0: not */
 	u64 sent_ns;	  /* last data segment sent */
+	u64 acked_ns;	  /* last time something was acknowledged */
 	u64 challenge_ns; /* RFC 5961 7: begin of the interval, and how many were sent in it */
 	u8 challenges;
 	u8 cc;	      /* enum tcp_cc */

@@ -87,33 +87,45 @@ static bool tcp_ack_duplicate(const struct tcp *t, const struct tcp_segment *seg
 	return seg->len == 0 && !window_changed; /* RFC 5681 2 */
 }
 
+/* For the delivery rate: what has arrived, and when. */
+static void tcp_ack_delivered(const struct stack *s, struct tcp *t, const struct tcp_news *news)
+{
+	if (!news->delivered)
+		return;
+	t->delivered += news->delivered;
+	t->delivered_us = tcp_us_now(s);
+}
+
 void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
 {
-	u32 acked = seg->ack - t->snd_una, flight = tcp_flight(t), sacked, known = t->sacked;
-	u32 pipe = tcp_pipe(s, t);
-	bool window_changed = tcp_ack_window(t, seg), dsack;
-	bool recovering = t->recovery == TCP_RECOVERY;
+	u32 acked = seg->ack - t->snd_una, pipe = tcp_pipe(s, t);
+	const struct tcp_sent *record = tcp_record(s, t);
+	struct tcp_news news = {
+		.acked = acked, .flight = tcp_flight(t), .known = record ? record->sacked : 0};
 	struct tcp_cc_ack ack = {.now_ns = s->now_ns, .acked = acked, .in_flight = pipe};
-	bool limited =
-		t->flags & TCPF_CWND_LIMITED || (t->cwnd < t->ssthresh && 2 * pipe > t->cwnd);
+	bool window_changed = tcp_ack_window(t, seg);
+	bool recovering = t->recovery == TCP_RECOVERY;
 
+	ack.cwnd_limited =
+		t->flags & TCPF_CWND_LIMITED || (t->cwnd < t->ssthresh && 2 * pipe > t->cwnd);
 	t->probes = 0;
 	sk->soft_error = 0; /* the path works, whatever a router said */
 	if (acked) {
 		ack.rtt_ns = tcp_ack_rtt(s, t, seg);
+		tcp_record_acked(s, t, seg, &news);
 		tcp_ack_advance(s, sk, t, seg->ack);
 		tcp_rates_acked(s, t);
-		tcp_scoreboard_cut(s, t);
 	}
-	known -= MIN(known, t->sacked); /* acknowledged now, but had been SACKed before */
-	sacked = tcp_sack_update(s, t, seg, &dsack);
-	tcp_recovery_ack(
-		s, t, acked, tcp_ack_duplicate(t, seg, acked, flight, window_changed, sacked));
-	ack.delivered = acked - MIN(acked, known) + sacked;
+	tcp_record_sacks(s, t, seg, &news);
+	news.duplicate = tcp_ack_duplicate(t, seg, acked, news.flight, window_changed, news.sacked);
+	if (tcp_tlp_ack(s, t, seg, news.dsack, acked != 0))
+		tcp_recovery_probe_mended(t);
+	tcp_recovery_ack(s, t, seg, &news);
+	tcp_ack_delivered(s, t, &news);
+	ack.delivered = news.delivered;
 	if (t->recovery ==
 		TCP_LOSS) /* what arrived long ago does not clock out a burst (RFC 3465 2.3) */
-		ack.acked = MIN(acked, ack.delivered);
-	ack.cwnd_limited = limited;
+		ack.acked = MIN(acked, news.delivered);
 	ack.in_recovery =
 		recovering ||
 		t->recovery == TCP_RECOVERY; /* the ACK that ends it does not grow the window */
@@ -121,6 +133,7 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 		tcp_cc_of(t)->acked(t, &ack);
 	t->totals.delivered += acked / MAX(t->mss, 1u);
 	if (acked) {
+		t->acked_ns = s->now_ns;
 		t->rtx_at = NEVER; /* started anew (RFC 6298 5.3) */
 		tcp_sndbuf_grow(s, sk, t);
 		tcp_writable(s, sk, t);

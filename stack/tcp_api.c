@@ -36,7 +36,7 @@ static void tcp_destroy(struct stack *s, struct sock *sk)
 		return;
 	tcp_queue_free(s, sk, t);
 	tcp_ooo_purge(s, sk, t);
-	tcp_scoreboard_clear(s, t);
+	tcp_record_clear(s, t);
 	slab_free(s, sk->tcp);
 	sk->tcp = 0;
 }
@@ -50,8 +50,7 @@ static void tcp_connect_init(struct stack *s, struct sock *sk, struct tcp *t)
 		    (u->tcp_window_scaling ? TCPF_WSCALE : 0) | TCPF_RTT_TIMING;
 	t->ts_offset = tcp_ts_offset(s, &sk->conn.local, &sk->conn.remote);
 	t->snd_una = tcp_isn(s, &sk->conn.local, &sk->conn.remote);
-	t->snd_nxt = t->snd_end = t->snd_sml = t->snd_up = t->lost_edge = t->high_rxt =
-		t->snd_una + 1;
+	t->snd_nxt = t->snd_end = t->snd_sml = t->snd_up = t->fack = t->snd_una + 1;
 	t->rtt_sent_ns = s->now_ns;
 	t->stalled_ns = MAX(s->now_ns, 1);
 	t->adv_mss = tcp_adv_mss(s, sk, t, &sk->conn.remote.addr);

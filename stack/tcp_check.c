@@ -89,19 +89,12 @@ static const char *tcp_check_receive(struct stack *s, const struct sock *sk, con
 
 static const char *tcp_check_recovery(struct stack *s, const struct tcp *t)
 {
-	const struct tcp_ranges *r = tcp_scoreboard(s, t);
-	u32 bytes = 0;
+	const struct tcp_sent *r = tcp_record(s, t);
 
-	for (u32 i = 0; r && i < r->count; i++)
-		bytes += r->range[i].end - r->range[i].start;
-	if (bytes != t->sacked)
-		return "sacked bytes";
-	if (r && !tcp_ranges_valid(r))
-		return "scoreboard";
-	if (r && r->count &&
-		(seq_lt(r->range[0].start, t->snd_una) ||
-			seq_gt(r->range[r->count - 1].end, t->snd_nxt)))
-		return "scoreboard outside of what is in flight";
+	if (tcp_synchronized(t) && tcp_flight(t) && !r)
+		return "data in flight without a record";
+	if (r && !tcp_sent_valid(r, t->snd_una, t->snd_nxt))
+		return "record of what is in flight";
 	if (tcp_synchronized(t) && (t->cwnd == 0 || t->mss == 0))
 		return "cwnd or mss is 0";
 	return NULL;
@@ -110,6 +103,8 @@ static const char *tcp_check_recovery(struct stack *s, const struct tcp *t)
 static const char *tcp_check_timers(const struct sock *sk, const struct tcp *t)
 {
 	u64 at = MIN(MIN(t->rtx_at, t->delack_at), MIN(t->keep_at, t->resume_at));
+
+	at = MIN(at, MIN(t->reo_at, t->tlp_at));
 
 	if (tcp_synchronized(t) && tcp_flight(t) && t->rtx_at == NEVER && t->resume_at == NEVER)
 		return "data in flight without a timer";

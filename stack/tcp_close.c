@@ -33,6 +33,9 @@ void tcp_block_reset(struct tcp *t)
 		.rcv_mss = TCP_MSS_DEFAULT,
 		.ssthresh = UINT32_MAX,
 		.rtx_at = NEVER,
+		.reo_at = NEVER,
+		.tlp_at = NEVER,
+		.reo_mult = 1,
 		.delack_at = NEVER,
 		.keep_at = NEVER,
 		.resume_at = NEVER,
@@ -48,8 +51,8 @@ static void tcp_release(struct stack *s, struct sock *sk, struct tcp *t)
 		conn_remove(s, &sk->conn);
 	tcp_queue_free(s, sk, t);
 	tcp_ooo_purge(s, sk, t);
-	tcp_scoreboard_clear(s, t);
-	t->rtx_at = t->delack_at = t->keep_at = t->resume_at = NEVER;
+	tcp_record_clear(s, t);
+	t->rtx_at = t->reo_at = t->tlp_at = t->delack_at = t->keep_at = t->resume_at = NEVER;
 	wheel_cancel(s, sk->conn.slab.self);
 }
 

@@ -178,23 +178,57 @@ bool tcp_mend(struct stack *s, struct sock *sk, struct tcp *t);
 /* Works on the segment's acknowledgement, which lies in snd_una .. snd_nxt, window and SACK. */
 void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg);
 
-/* --- tcp_recovery.c: RFC 6675 and RFC 6582 --- */
-struct tcp_ranges *tcp_scoreboard(struct stack *s, const struct tcp *t); /* NULL: empty */
-u32 tcp_sack_update(struct stack *s, struct tcp *t, const struct tcp_segment *seg,
-	bool *dsack); /* bytes newly SACKed */
-void tcp_scoreboard_cut(struct stack *s, struct tcp *t);
-void tcp_scoreboard_clear(struct stack *s, struct tcp *t);
+/* What one acknowledgement has told, for recovery. */
+struct tcp_news {
+	u32 flight;	/* before it, and of that: */
+	u32 known;	/* SACKed before */
+	u32 acked;	/* newly acknowledged */
+	u32 sacked;	/* newly SACKed */
+	u32 delivered;	/* arrived, and not known before */
+	bool duplicate; /* RFC 5681 2 */
+	bool dsack;
+	bool original; /* something that was sent only once has arrived */
+};
+
+/* --- tcp_recovery.c: the record of what is in flight, and what is done about losses --- */
+struct tcp_sent *tcp_record(struct stack *s, const struct tcp *t); /* NULL: nothing is in flight */
+struct tcp_sent *tcp_record_make(struct stack *s, struct tcp *t);  /* NULL: no memory */
+void tcp_record_clear(struct stack *s, struct tcp *t);
+void tcp_record_sent(struct stack *s, struct tcp *t, u32 seq, u32 end); /* for the first time */
+void tcp_record_acked(
+	struct stack *s, struct tcp *t, const struct tcp_segment *seg, struct tcp_news *news);
+void tcp_record_sacks(
+	struct stack *s, struct tcp *t, const struct tcp_segment *seg, struct tcp_news *news);
 u32 tcp_pipe(struct stack *s, const struct tcp *t);
-void tcp_recovery_ack(struct stack *s, struct tcp *t, u32 acked, bool duplicate);
+void tcp_recovery_ack(
+	struct stack *s, struct tcp *t, const struct tcp_segment *seg, struct tcp_news *news);
+void tcp_recovery_lost(
+	struct stack *s, struct tcp *t, const struct tcp_news *news); /* enters when something is */
+void tcp_recovery_late(struct stack *s, struct tcp *t);		      /* reo_at has come */
+void tcp_recovery_probe_mended(struct tcp *t);
 void tcp_recovery_timeout(struct stack *s, struct tcp *t);
 bool tcp_recovery_next(
-	struct stack *s, const struct tcp *t, u32 *seq, u32 *end); /* what to send again next */
-bool tcp_recovery_rescue(struct stack *s, struct tcp *t, u32 *seq, u32 *end,
-	bool *tail); /* ... and when nothing else is left */
-void tcp_recovery_sent(struct stack *s, struct tcp *t,
-	u32 end); /* what tcp_recovery_next gave has been sent up to `end` */
-void tcp_recovery_resend(
+	struct stack *s, struct tcp *t, u32 *seq, u32 *end); /* what to send again next */
+bool tcp_recovery_rescue(
+	struct stack *s, struct tcp *t, u32 *seq, u32 *end); /* ... and when nothing else is left */
+void tcp_recovery_sent(
+	struct stack *s, struct tcp *t, u32 seq, u32 end); /* this has been sent again */
+void tcp_recovery_resend(struct stack *s,
 	struct tcp *t); /* everything in flight again, without a change of the window */
+
+/* --- tcp_rack.c: RFC 8985 --- */
+u32 tcp_us_now(const struct stack *s);
+void tcp_rack_delivered(const struct stack *s, struct tcp *t, const struct tcp_segment *seg,
+	const struct tcp_sent_run *run);
+void tcp_rack_dsack(struct tcp *t);
+void tcp_rack_recovered(struct tcp *t);
+u32 tcp_rack_detect(struct stack *s, struct tcp *t); /* bytes newly found lost; sets reo_at */
+bool tcp_rack_waits(struct stack *s, const struct tcp *t,
+	const struct tcp_sent_run *run); /* sent so lately that it may still be answered */
+void tcp_tlp_arm(struct stack *s, struct tcp *t);
+bool tcp_tlp_send(struct stack *s, struct sock *sk, struct tcp *t);
+bool tcp_tlp_ack(
+	struct stack *s, struct tcp *t, const struct tcp_segment *seg, bool dsack, bool advanced);
 
 /* --- tcp_sets.c --- */
 struct tcp_ranges *tcp_set_get(struct stack *s, ref set); /* NULL: there is none, it is empty */

@@ -205,8 +205,7 @@ static void tcp_child_init(
 		    (req->flags & TCP_OPT_SACK_OK ? TCPF_SACK : 0) |
 		    (req->flags & TCP_OPT_WSCALE ? TCPF_WSCALE : 0);
 	t->snd_una = req->iss;
-	t->snd_nxt = t->snd_end = t->snd_sml = t->snd_up = t->lost_edge = t->high_rxt =
-		req->iss + 1;
+	t->snd_nxt = t->snd_end = t->snd_sml = t->snd_up = t->fack = req->iss + 1;
 	t->snd_wnd = t->snd_max_wnd = req->snd_wnd;
 	t->snd_wscale = req->snd_wscale;
 	t->rcv_wscale = req->rcv_wscale;

@@ -144,23 +144,20 @@ static bool mend_sent(struct stack *s, struct sock *sk, struct tcp *t)
 
 static void mend_recovery(struct stack *s, struct sock *sk, struct tcp *t)
 {
-	struct tcp_ranges *r = tcp_scoreboard(s, t);
-	bool whole = !r || tcp_ranges_valid(r);
-	u32 bytes = 0;
+	const struct tcp_sent *r = tcp_record(s, t);
 
-	for (u32 i = 0; whole && r && i < r->count; i++)
-		bytes += r->range[i].end - r->range[i].start;
-	if (whole && r && r->count)
-		whole = seq_gt(r->range[0].start, t->snd_una) &&
-			seq_leq(r->range[r->count - 1].end, t->snd_nxt);
 	if (!t->mss)
 		tcp_mss_update(s, sk, t);
 	if (!t->cwnd)
 		t->cwnd = tcp_cc_initial_window(t->mss);
-	if (whole && bytes == t->sacked)
+	if (!tcp_synchronized(t) ||
+		(r ? tcp_sent_valid(r, t->snd_una, t->snd_nxt) : !tcp_flight(t)))
 		return;
-	tcp_scoreboard_clear(s, t);
-	tcp_recovery_resend(t);
+	tcp_record_clear(s, t);
+	if (!tcp_flight(t) || !tcp_record_make(s, t))
+		return;
+	tcp_record_sent(s, t, t->snd_una, t->snd_nxt);
+	tcp_recovery_resend(s, t);
 }
 
 /* The handshake that we began: as before the peer's SYN. */

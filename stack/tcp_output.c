@@ -313,9 +313,17 @@ static bool tcp_tx_full(struct stack *s, struct tcp *t)
 bool tcp_retransmit(
 	struct stack *s, struct sock *sk, struct tcp *t, u32 seq, u32 end, u32 *sent_end)
 {
-	bool fin = t->flags & TCPF_FIN_SENT && seq_gt(end, t->snd_end);
-	u32 len = seq_lt(seq, t->snd_end) ? seq_min(end, t->snd_end) - seq : 0, sent;
+	u32 edge = t->snd_una + t->snd_wnd, len, sent;
+	bool fin;
 
+	/* A window that shrank does not hold back what lies in it (SHLD-16); of what lies beyond
+	 * only the first segment goes, as a probe of a window of zero. */
+	if (seq_geq(seq, edge) && seq != t->snd_una)
+		return false;
+	if (seq_lt(seq, edge) && seq_gt(end, edge))
+		end = edge;
+	fin = t->flags & TCPF_FIN_SENT && seq_gt(end, t->snd_end);
+	len = seq_lt(seq, t->snd_end) ? seq_min(end, t->snd_end) - seq : 0;
 	if (len > tcp_queue_reach(s, t, seq, len))
 		len = tcp_queue_reach(s, t, seq, len);
 	if (!tcp_send_data(s, sk, t, seq, len, fin && seq + len == t->snd_end, &sent))
@@ -333,25 +341,16 @@ bool tcp_retransmit(
 static bool tcp_output_lost(
 	struct stack *s, struct sock *sk, struct tcp *t, u32 room, u32 limit, bool last)
 {
-	u32 seq, end, sent_end, mss = tcp_full_segment(t), edge = t->snd_una + t->snd_wnd;
-	bool tail = false;
+	u32 seq, end, sent_end, mss = tcp_full_segment(t);
 
-	if (last ? !tcp_recovery_rescue(s, t, &seq, &end, &tail)
-		 : !tcp_recovery_next(s, t, &seq, &end))
-		return false;
-	/* A window that shrank does not hold back what lies in it (SHLD-16); of what lies beyond
-	 * only the first segment goes, as a probe of a window of zero. */
-	if (seq_geq(seq, edge) && seq != t->snd_una)
+	if (last ? !tcp_recovery_rescue(s, t, &seq, &end) : !tcp_recovery_next(s, t, &seq, &end))
 		return false;
 	limit = last ? mss : MIN(limit, MAX(room - room % mss, mss));
 	if (end - seq > limit)
 		end = seq + limit;
-	if (seq_lt(seq, edge) && seq_gt(end, edge))
-		end = edge;
 	if (!tcp_retransmit(s, sk, t, seq, end, &sent_end))
 		return false;
-	if (!tail)
-		tcp_recovery_sent(s, t, sent_end);
+	tcp_recovery_sent(s, t, seq, sent_end);
 	if (seq == t->snd_una)
 		t->rtx_at = NEVER; /* started anew (RFC 6675 6) */
 	return true;
@@ -405,6 +404,10 @@ static bool tcp_output_new(struct stack *s, struct sock *sk, struct tcp *t, u32 
 	if (tcp_all_sent(t))
 		return false;
 	unsent = t->snd_end - t->snd_nxt;
+	if (!tcp_record_make(s, t)) {
+		t->resume_at = s->now_ns + TCP_TX_RETRY_NS;
+		return false;
+	}
 	if (unsent) {
 		len = tcp_new_len(s, t, room, limit);
 		if (!len)
@@ -424,6 +427,7 @@ static bool tcp_output_new(struct stack *s, struct sock *sk, struct tcp *t, u32 
 		t->rtt_seq = t->snd_nxt + sent;
 		t->rtt_sent_ns = s->now_ns;
 	}
+	tcp_record_sent(s, t, t->snd_nxt, t->snd_nxt + sent);
 	t->snd_nxt += sent;
 	if (sent > len)
 		t->flags |= TCPF_FIN_SENT;
@@ -440,8 +444,9 @@ void tcp_output_forced(struct stack *s, struct sock *sk, struct tcp *t)
 	    window = seq_gt(edge, t->snd_nxt) ? edge - t->snd_nxt : 0, sent;
 	u32 len = MIN(MIN(t->snd_end - t->snd_nxt, window), tcp_full_segment(t));
 
-	if (!len || !tcp_send_data(s, sk, t, t->snd_nxt, len, false, &sent))
+	if (!len || !tcp_record_make(s, t) || !tcp_send_data(s, sk, t, t->snd_nxt, len, false, &sent))
 		return;
+	tcp_record_sent(s, t, t->snd_nxt, t->snd_nxt + sent);
 	t->snd_nxt += sent;
 	t->snd_sml = t->snd_nxt;
 }
@@ -476,11 +481,6 @@ static void tcp_output_data(struct stack *s, struct sock *sk, struct tcp *t)
 		room = t->cwnd > pipe ? t->cwnd - pipe : 0;
 		if (room < mss && pipe) {
 			t->flags |= TCPF_CWND_LIMITED;
-			/* The first segment presumed lost goes whatever the window says (RFC 6675 5
-			 * (4.3), RFC 6582 3.2 step 3). */
-			if (t->recovery == TCP_RECOVERY && t->high_rxt == t->snd_una &&
-				tcp_output_lost(s, sk, t, mss, mss, false))
-				continue;
 			if (t->recovery != TCP_OPEN || room < t->snd_end - t->snd_nxt)
 				return;
 		}
@@ -499,14 +499,16 @@ void tcp_output(struct stack *s, struct sock *sk, struct tcp *t)
 	if (t->flags &
 		TCPF_PATH_SHRUNK) { /* another connection learnt of a smaller path: again, once */
 		tcp_mss_update(s, sk, t);
-		tcp_recovery_resend(t);
+		tcp_recovery_resend(s, t);
 		tcp_output_data(s, sk, t);
 		t->flags &= ~(u32)TCPF_PATH_SHRUNK;
 	}
 	if (t->flags & TCPF_ACK_NOW)
 		tcp_send_ack(s, sk, t);
+	t->frto_new = false;
 	tcp_rates_sent(s, t);
 	tcp_timer_rto(s, sk, t);
+	tcp_tlp_arm(s, t);
 	tcp_timer_update(s, sk, t);
 }
 

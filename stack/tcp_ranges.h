@@ -1,8 +1,7 @@
 /*
- * A sorted set of disjoint, non-adjacent ranges of sequence numbers: the SACK scoreboard of a
- * sender and the out-of-order map of a receiver. Fixed capacity in storage of the caller, binary
- * search, so the work per segment is bounded whatever a peer sends. All ranges of a set lie within
- * 2^31 of each other.
+ * A sorted set of disjoint, non-adjacent ranges of sequence numbers: the out-of-order map of a
+ * receiver. Fixed capacity in storage of the caller, binary search, so the work per segment is
+ * bounded whatever a peer sends. All ranges of a set lie within 2^31 of each other.
  */
 #ifndef STACK_TCP_RANGES_H
 #define STACK_TCP_RANGES_H
@@ -12,9 +11,8 @@
 struct tcp_range {
 	u32 start;
 	u32 end;   /* one past the last */
-	u32 first; /* the owner's, as is last: packets that hold the bytes; of a scoreboard, what is
-		    */
-	u32 last;  /* known of the hole in front (tcp_recovery.c) */
+	u32 first; /* the owner's, as is last: the packets that hold the bytes */
+	u32 last;
 };
 
 struct tcp_ranges {

@@ -1,52 +1,116 @@
 /*
- * What has been lost and what to send again: RFC 6675 with SACK, RFC 6582 without.
+ * What is done about losses: the state of recovery, what to send again, and how much at a time.
  *
- * Everything is computed from sequence numbers: the scoreboard holds what the peer has SACKed above
- * snd_una; below lost_edge whatever is not SACKed is lost; below high_rxt it has been sent again in
- * this recovery. So `pipe`, the estimate of what is in the network, is a sum over ranges. Without
- * SACK each duplicate ACK stands for one segment that has left (dupacks), and only the first
- * outstanding segment is known to be lost. A timeout moves lost_edge to snd_nxt: all is lost, and
- * the same rules send it again under a window that starts at one segment.
+ * tcp_rack.c finds what is lost and marks it in the record of what was sent (tcp_sent.h); without
+ * SACK three duplicate ACKs, and then each partial one, mark the first segment outstanding (RFC
+ * 6582). `pipe`, the estimate of what is in the network, is what is in flight without what has
+ * arrived or is lost, and with what was sent again (RFC 6675 4).
  *
- * A retransmission is itself lost when data first sent after it has been SACKed, by more than the
- * usual reordering, and its hole is still there; without this only the timeout would help while the
- * queue that overflowed is still full. So the range behind a hole remembers (range.last is 1) that
- * the hole has been sent again to its end, and what snd_nxt was then (range.first).
+ *   TCP_OPEN      nothing is lost
+ *   TCP_RECOVERY  something is: it goes again at the pace of proportional rate reduction (RFC 6937:
+ * cwnd follows pipe down to ssthresh as the ACKs come in, and up to it by slow start when losses
+ * took it below) TCP_LOSS      the timeout has struck: all that was not sent within the last round
+ * trip is lost, and slow start begins
  *
- * The scoreboard holds as many ranges as fit its packet buffer (tcp_sets.c). What a peer reports
- * beyond that is not remembered. A peer that takes back what it has SACKed is noticed when its ACK
- * stops at the begin of a SACKed range (RFC 2018 8): all marks are cleared.
+ * Recovery ends when what was in flight at its begin (`recover`) is acknowledged. What turns out to
+ * have been no loss is undone: all that was sent again is reported as a duplicate (RFC 3708), or an
+ * ACK carries a timestamp from before it was (Eifel, RFC 3522, RFC 4015), or after a timeout the
+ * first ACKs are for what was not sent again (F-RTO, RFC 5682).
+ *
+ * A peer that takes back what it has SACKed is noticed when its ACK stops at the begin of a SACKed
+ * run (RFC 2018 8): all marks are cleared.
  */
+#include <string.h>
+
 #include "stack/tcp_conn.h"
 
 #define DUP_THRESH 3
 
-struct tcp_ranges *tcp_scoreboard(struct stack *s, const struct tcp *t)
+/* --- the record --- */
+
+struct tcp_sent *tcp_record(struct stack *s, const struct tcp *t)
 {
-	return tcp_set_get(s, t->scoreboard);
+	struct pkt *p = pkt_get(s, t->sent);
+
+	return p ? (struct tcp_sent *)(void *)p->data : NULL;
 }
 
-void tcp_scoreboard_clear(struct stack *s, struct tcp *t)
+/* The record, with room for two more runs if that is to be had; NULL: no memory for a first one. */
+struct tcp_sent *tcp_record_make(struct stack *s, struct tcp *t)
 {
-	if (t->scoreboard)
-		pkt_release(s, t->scoreboard);
-	t->scoreboard = 0;
-	t->sacked = 0;
+	static const u32 rooms[] = {PKT_SMALL_ROOM, PKT_MEDIUM_ROOM, PKT_LARGE_ROOM};
+	struct tcp_sent *r = tcp_record(s, t);
+	struct pkt *p;
+	u32 room = 0;
+	ref next;
+
+	if (r && (r->count + 2 <= r->max || ref_kind(t->sent) == SLAB_PKT_LARGE))
+		return r;
+	while (r && rooms[room] <= pkt_get(s, t->sent)->room && room + 1 < ARRAY_LEN(rooms))
+		room++;
+	next = pkt_alloc(s, rooms[room] - PKT_HEADROOM);
+	p = pkt_get(s, next);
+	if (!p)
+		return r;
+	tcp_sent_init((struct tcp_sent *)(void *)p->data, p->room);
+	if (r) {
+		tcp_sent_copy((struct tcp_sent *)(void *)p->data, r);
+		pkt_release(s, t->sent);
+	}
+	t->sent = next;
+	return tcp_record(s, t);
 }
 
-void tcp_scoreboard_cut(struct stack *s, struct tcp *t)
+void tcp_record_clear(struct stack *s, struct tcp *t)
 {
-	struct tcp_ranges *r = tcp_scoreboard(s, t);
+	if (t->sent)
+		pkt_release(s, t->sent);
+	t->sent = 0;
+}
+
+void tcp_record_sent(struct stack *s, struct tcp *t, u32 seq, u32 end)
+{
+	struct tcp_sent *r = tcp_record(s, t);
+	struct tcp_sent_run run = {.start = seq, .end = end, .sent_us = tcp_us_now(s)};
 
 	if (!r)
 		return;
-	t->sacked -= tcp_ranges_cut(r, t->snd_una);
-	if (r->count == 0) {
-		tcp_scoreboard_clear(s, t);
-	} else if (seq_leq(r->range[0].start, t->snd_una)) {
+	if (!r->count)
+		t->first_us = t->delivered_us = run.sent_us;
+	run.delivered = t->delivered;
+	run.delivered_us = t->delivered_us;
+	run.first_us = t->first_us;
+	t->prr_out += end - seq;
+	tcp_sent_add(r, &run);
+}
+
+/* Below the ACK: what it tells of each run. */
+void tcp_record_acked(
+	struct stack *s, struct tcp *t, const struct tcp_segment *seg, struct tcp_news *news)
+{
+	struct tcp_sent *r = tcp_record(s, t);
+
+	for (u32 i = 0; r && i < r->count && seq_lt(tcp_sent_at(r, i)->start, seg->ack); i++) {
+		struct tcp_sent_run run = *tcp_sent_at(r, i);
+
+		run.end = seq_min(run.end, seg->ack);
+		if (run.flags & SENT_SACKED)
+			continue;
+		news->delivered += run.end - run.start;
+		if (!(run.flags & SENT_TWICE) && seq_leq(run.end, t->recover))
+			news->original = true;
+		tcp_rack_delivered(s, t, seg, &run);
+	}
+	if (!r)
+		return;
+	tcp_sent_cut(r, seg->ack);
+	if (!r->count) {
+		tcp_record_clear(s, t);
+	} else if (tcp_sent_at(r, 0)->flags & SENT_SACKED) {
 		counter_inc(s, counter_tcp_sack_reneging);
-		tcp_scoreboard_clear(s, t);
-		t->high_rxt = t->snd_una;
+		for (u32 i = 0; i < r->count; i++)
+			tcp_sent_mark(r, i, 0, SENT_SACKED);
+		t->lost_hint = seg->ack;
 	}
 }
 
@@ -62,278 +126,402 @@ static bool is_dsack(const struct tcp_segment *seg)
 	       seq_leq(b[0].end, b[1].end);
 }
 
-u32 tcp_sack_update(struct stack *s, struct tcp *t, const struct tcp_segment *seg, bool *dsack)
+/* The peer has start..end. */
+static void record_sacked(struct stack *s, struct tcp *t, const struct tcp_segment *seg, u32 start,
+	u32 end, struct tcp_news *news)
 {
-	u32 added = 0;
+	struct tcp_sent *r = tcp_record_make(s, t);
+	u32 from;
 
-	*dsack = false;
+	if (!r || tcp_sent_split(r, end) == UINT32_MAX)
+		return;
+	from = tcp_sent_split(r, start);
+	if (from == UINT32_MAX)
+		return;
+	for (u32 i = from; i < r->count && seq_lt(tcp_sent_at(r, i)->start, end); i++) {
+		const struct tcp_sent_run *run = tcp_sent_at(r, i);
+
+		if (run->flags & SENT_SACKED)
+			continue;
+		news->sacked += run->end - run->start;
+		if (!(run->flags & SENT_TWICE) && seq_leq(run->end, t->recover))
+			news->original = true;
+		tcp_rack_delivered(s, t, seg, run);
+		tcp_sent_mark(r, i, SENT_SACKED, SENT_LOST | SENT_AGAIN);
+	}
+	from = from ? from - 1 : 0;
+	tcp_sent_join(r, from, MIN(tcp_sent_find(r, end), r->count));
+}
+
+static void dsack_in(struct stack *s, struct tcp *t, const struct tcp_sack_block *b)
+{
+	u32 bytes = b->end - b->start;
+
+	counter_inc(s, counter_tcp_dsack_in);
+	t->totals.dsack_dups++;
+	t->undo_again -= MIN(bytes, t->undo_again);
+	tcp_rack_dsack(t);
+}
+
+void tcp_record_sacks(
+	struct stack *s, struct tcp *t, const struct tcp_segment *seg, struct tcp_news *news)
+{
 	if (!(t->flags & TCPF_SACK) || !(seg->opt.flags & TCP_OPT_SACK))
-		return 0;
+		return;
 	for (u32 i = 0; i < seg->opt.sack_count; i++) {
 		const struct tcp_sack_block *b = &seg->opt.sack[i];
-		struct tcp_ranges *r;
 
 		if (i == 0 && is_dsack(seg)) {
-			*dsack = true;
-			t->totals.dsack_dups++;
-			counter_inc(s, counter_tcp_dsack_in);
-			continue;
-		}
-		/* Only what is in flight: snd_una <= start < end <= snd_nxt, whatever the distance.
-		 */
-		if (b->start - t->snd_una >= tcp_flight(t) || b->end - t->snd_una > tcp_flight(t) ||
-			b->end - t->snd_una <= b->start - t->snd_una) {
+			news->dsack = true;
+			dsack_in(s, t, b);
+		} else if (b->start - t->snd_una >= tcp_flight(t) ||
+			   b->end - t->snd_una > tcp_flight(t) ||
+			   b->end - t->snd_una <= b->start - t->snd_una) {
+			/* Only what is in flight, whatever the distance. */
 			counter_inc(s, counter_tcp_sack_invalid);
-			continue;
+		} else {
+			record_sacked(s, t, seg, b->start, b->end, news);
 		}
-		r = tcp_set_make_room(s, &t->scoreboard);
-		if (r)
-			added += tcp_ranges_add(r, b->start, b->end);
 	}
-	t->sacked += added;
-	return added;
-}
-
-/* Sequence numbers in start..end that are not SACKed. */
-static u32 tcp_unsacked(struct stack *s, const struct tcp *t, u32 start, u32 end)
-{
-	struct tcp_ranges *r = tcp_scoreboard(s, t);
-
-	if (seq_geq(start, end))
-		return 0;
-	return end - start - (r ? tcp_ranges_covered(r, start, end) : 0);
-}
-
-/* The hole in front of a range was sent again, and that may still arrive. */
-static bool tcp_hole_waits(const struct tcp_ranges *r, const struct tcp_range *behind, u32 mss)
-{
-	return behind->last &&
-	       !seq_gt(r->range[r->count - 1].end, behind->first + DUP_THRESH * mss);
-}
-
-/* Sequence numbers that were sent again and have not been SACKed. */
-static u32 tcp_sent_again(struct stack *s, const struct tcp *t)
-{
-	struct tcp_ranges *r = tcp_scoreboard(s, t);
-	u32 from = t->snd_una, bytes = 0;
-
-	for (u32 i = 0; r && i < r->count; i++) {
-		const struct tcp_range *range = &r->range[i];
-
-		if (range->last)
-			bytes += range->start - from;
-		else if (seq_gt(t->high_rxt, from))
-			bytes += seq_min(t->high_rxt, range->start) - from;
-		from = range->end;
-	}
-	return bytes + (seq_gt(t->high_rxt, from) ? t->high_rxt - from : 0);
+	news->delivered += news->sacked;
 }
 
 u32 tcp_pipe(struct stack *s, const struct tcp *t)
 {
-	u32 flight = tcp_flight(t), gone, again = 0;
+	const struct tcp_sent *r = tcp_record(s, t);
+	u32 gone = t->dupacks + (r ? r->sacked + r->lost : 0), flight = tcp_flight(t);
 
-	if (t->recovery == TCP_OPEN && !t->sacked && !t->dupacks)
-		return flight;
-	gone = t->sacked + t->dupacks + tcp_unsacked(s, t, t->snd_una, t->lost_edge);
-	if (t->recovery != TCP_OPEN)
-		again = tcp_sent_again(s, t);
-	return flight - MIN(gone, flight) + again;
+	return flight - MIN(gone, flight) + (r ? r->again : 0);
 }
 
-/* RFC 6675's IsLost(): three ranges, or more than two segments' bytes, SACKed above. */
-static void tcp_update_lost(struct stack *s, struct tcp *t)
+/* Takes the first `bytes` bytes outstanding for lost. */
+static void lose_first(struct stack *s, struct tcp *t, u32 bytes)
 {
-	struct tcp_ranges *r = tcp_scoreboard(s, t);
-	u32 bytes = 0, ranges = 0;
+	struct tcp_sent *r = tcp_record_make(s, t);
 
-	t->lost_edge = seq_max(t->lost_edge, t->snd_una);
-	if (!(t->flags & TCPF_SACK)) {
-		if (t->recovery == TCP_RECOVERY)
-			t->lost_edge =
-				seq_max(t->lost_edge, seq_min(t->snd_una + t->mss, t->snd_nxt));
+	if (!r || !r->count)
 		return;
-	}
-	for (u32 i = r ? r->count : 0; i-- > 0;) {
-		bytes += r->range[i].end - r->range[i].start;
-		ranges++;
-		if (ranges >= DUP_THRESH || bytes > (DUP_THRESH - 1) * (u32)t->mss) {
-			t->lost_edge = seq_max(t->lost_edge, r->range[i].start);
-			return;
-		}
-	}
-}
-
-/* Holes whose retransmission was lost are to be sent again, from the first of them on. */
-static void tcp_check_retransmissions(struct stack *s, struct tcp *t)
-{
-	struct tcp_ranges *r = tcp_scoreboard(s, t);
-	u32 from = t->snd_una;
-	bool found = false;
-
-	for (u32 i = 0; r && t->recovery != TCP_OPEN && i < r->count; i++) {
-		struct tcp_range *range = &r->range[i];
-
-		if (range->last && !tcp_hole_waits(r, range, t->mss)) {
-			counter_inc(s, counter_tcp_lost_retransmit);
-			range->last = 0;
-			if (!found)
-				t->high_rxt = seq_min(t->high_rxt, from);
-			found = true;
-		}
-		from = range->end;
-	}
-}
-
-void tcp_recovery_sent(struct stack *s, struct tcp *t, u32 end)
-{
-	struct tcp_ranges *r = tcp_scoreboard(s, t);
-	u32 i = r ? tcp_ranges_find(r, end) : 0;
-
-	t->high_rxt = seq_max(t->high_rxt, end);
-	if (!r || i == r->count || r->range[i].start != end)
+	tcp_sent_split(r, t->snd_una + MIN(bytes, tcp_flight(t)));
+	if (tcp_sent_at(r, 0)->flags & SENT_SACKED)
 		return;
-	r->range[i].first = t->snd_nxt;
-	r->range[i].last = 1;
+	tcp_sent_mark(r, 0, SENT_LOST, SENT_AGAIN);
+	t->lost_hint = t->snd_una;
 }
 
-static void tcp_recovery_enter(struct stack *s, struct tcp *t)
+/* --- undoing --- */
+
+/* What is to be gone back to if this turns out to have been no loss. */
+static void undo_note(struct tcp *t)
+{
+	t->prior_cwnd = t->cwnd;
+	t->prior_ssthresh = t->ssthresh;
+	t->undo_again = 0;
+	t->undoable = true;
+	t->stamped = false;
+}
+
+/* Nothing that was sent again was missing. */
+static bool undo_justified(const struct tcp *t, const struct tcp_segment *seg)
+{
+	if (!t->undoable || !t->stamped)
+		return false;
+	if (!t->undo_again)
+		return true;
+	return t->flags & TCPF_TIMESTAMP && seg->opt.flags & TCP_OPT_TIMESTAMP && seg->opt.tsecr &&
+	       seq_lt(seg->opt.tsecr, t->again_stamp);
+}
+
+static void undo(struct stack *s, struct tcp *t)
+{
+	struct tcp_sent *r = tcp_record(s, t);
+
+	counter_inc(s, t->recovery == TCP_LOSS ? counter_tcp_loss_undo : counter_tcp_full_undo);
+	for (u32 i = 0; r && i < r->count; i++)
+		tcp_sent_mark(r, i, 0, SENT_LOST);
+	t->cwnd = MAX(t->cwnd, t->prior_cwnd);
+	t->ssthresh = MAX(t->ssthresh, t->prior_ssthresh);
+	t->recovery = TCP_OPEN;
+	t->backoff = 0;
+	t->dupacks = 0;
+	t->dup_count = 0;
+	t->undoable = t->stamped = t->frto = t->frto_new = false;
+	tcp_cc_of(t)->recovered(t);
+}
+
+/* --- the states --- */
+
+static void recovery_reduce(struct tcp *t, u32 in_flight)
+{
+	undo_note(t);
+	t->ssthresh = tcp_cc_of(t)->ssthresh(t, in_flight);
+}
+
+static void recovery_enter(struct stack *s, struct tcp *t, const struct tcp_news *news)
 {
 	counter_inc(
 		s, t->flags & TCPF_SACK ? counter_tcp_sack_recovery : counter_tcp_reno_recovery);
 	/* Not what limited transmit sent beyond the window (RFC 5681 3.2 step 2). */
-	t->ssthresh = tcp_cc_of(t)->ssthresh(t, MIN(tcp_flight(t), t->cwnd));
-	t->cwnd = t->ssthresh;
+	recovery_reduce(t, MIN(news->flight, t->cwnd));
 	t->recovery = TCP_RECOVERY;
 	t->recover = t->snd_nxt;
-	t->high_rxt = t->snd_una;
-	t->rescue = t->snd_una;
-	/* The first segment is sent again in any case (RFC 6675 5 (4.3)). */
-	t->lost_edge = seq_max(t->lost_edge, seq_min(t->snd_una + t->mss, t->snd_nxt));
+	t->rescued = false;
+	t->prr_delivered = t->prr_out = 0;
+	t->recover_fs = MAX(news->flight - MIN(news->known, news->flight), t->mss);
+	t->probe_out = false;
+	t->tlp_at = NEVER;
 }
 
-static void tcp_recovery_leave(struct tcp *t)
+static void recovery_leave(struct tcp *t)
 {
 	if (t->recovery == TCP_RECOVERY)
 		t->cwnd = t->ssthresh;
 	tcp_cc_of(t)->recovered(t);
+	tcp_rack_recovered(t);
 	t->recovery = TCP_OPEN;
 	t->dup_count = 0;
 	t->dupacks = 0;
-	t->lost_edge = t->snd_una;
-	t->flags &= ~(u32)(TCPF_RTO_SPENT | TCPF_RETRANSMITTED);
+	t->flags &= ~(u32)TCPF_RETRANSMITTED;
+	t->frto = t->frto_new = t->undoable = false;
 }
 
-void tcp_recovery_ack(struct stack *s, struct tcp *t, u32 acked, bool duplicate)
+/* The probe of the tail has mended a loss: the window answers for it (RFC 8985 7.4.2). */
+void tcp_recovery_probe_mended(struct tcp *t)
 {
-	if (t->recovery != TCP_OPEN) {
-		t->high_rxt = seq_max(t->high_rxt, t->snd_una);
-		if (acked && seq_geq(t->snd_una, t->recover))
-			tcp_recovery_leave(t);
-		else if (acked) /* the segment sent again, and what had arrived behind it (RFC
-				   6582 3.2 step 3) */
-			t->dupacks -= MIN(t->dupacks, acked > t->mss ? acked - t->mss : 0);
-	} else if (acked) {
-		t->dup_count = 0;
-		t->dupacks = 0;
+	t->ssthresh = tcp_cc_of(t)->ssthresh(t, t->cwnd);
+	t->cwnd = t->ssthresh;
+	tcp_cc_of(t)->recovered(t);
+}
+
+/* RFC 5682 3.1: the answers to the first retransmission after a timeout tell whether that was one
+ * too early. */
+static void frto_ack(struct stack *s, struct tcp *t, const struct tcp_news *news)
+{
+	if (!t->frto)
+		return;
+	if (news->original) {
+		counter_inc(s, counter_tcp_spurious_timeout);
+		undo(s, t);
+	} else if (seq_gt(t->snd_nxt, t->recover)) {
+		if (news->duplicate || news->sacked)
+			t->frto = false; /* step 3a: it was real */
+	} else if (news->acked && seq_lt(t->snd_una, t->recover)) {
+		t->recover = t->snd_nxt;
+		if (seq_lt(t->snd_nxt, t->snd_end) && seq_lt(t->snd_nxt, t->snd_una + t->snd_wnd))
+			t->frto_new = true; /* step 2b */
+		else
+			t->frto = false;
 	}
-	if (duplicate) {
+}
+
+/* RFC 6582 without SACK: each duplicate stands for a segment that has left. */
+static void reno_ack(struct stack *s, struct tcp *t, struct tcp_news *news)
+{
+	if (news->acked) { /* the segment sent again, and what had arrived behind it (3.2 step 3) */
+		u32 known = MIN(t->dupacks, news->acked > t->mss ? news->acked - t->mss : 0);
+
+		t->dupacks = t->recovery == TCP_OPEN ? 0 : t->dupacks - known;
+		news->delivered -= MIN(known, news->delivered);
+		if (t->recovery == TCP_OPEN)
+			t->dup_count = 0;
+	}
+	if (news->duplicate) {
 		t->dup_count++;
-		if (!(t->flags & TCPF_SACK))
-			t->dupacks = MIN(t->dupacks + t->mss, tcp_flight(t));
+		t->dupacks += t->mss;
+		news->delivered += t->mss;
 	}
-	tcp_update_lost(s, t);
-	tcp_check_retransmissions(s, t);
-	if (t->recovery == TCP_OPEN &&
-		(t->dup_count >= DUP_THRESH || seq_gt(t->lost_edge, t->snd_una)) && tcp_flight(t))
-		tcp_recovery_enter(s, t);
+	t->dupacks = MIN(t->dupacks, tcp_flight(t));
+	if (!tcp_flight(t))
+		return;
+	if ((t->recovery == TCP_OPEN && t->dup_count >= DUP_THRESH) ||
+		(t->recovery == TCP_RECOVERY && news->acked && seq_lt(t->snd_una, t->recover)))
+		lose_first(s, t, t->mss);
+}
+
+/* RFC 6937 3, with the safe bound of its successor: conservative while more is found lost. */
+static void prr(struct stack *s, struct tcp *t, const struct tcp_news *news, u32 lost)
+{
+	u32 pipe = tcp_pipe(s, t), room;
+	u64 goal;
+
+	t->prr_delivered += news->delivered;
+	if (pipe > t->ssthresh) {
+		goal = ((u64)t->prr_delivered * t->ssthresh + t->recover_fs - 1) / t->recover_fs;
+		room = (u32)(goal > t->prr_out ? goal - t->prr_out : 0);
+	} else {
+		room = MAX(t->prr_delivered > t->prr_out ? t->prr_delivered - t->prr_out : 0,
+			news->delivered);
+		if (news->acked && !lost)
+			room += t->mss;
+		room = MIN(room, t->ssthresh - pipe);
+	}
+	/* The first goes at once, and without SACK each one that a partial ACK shows (RFC 6582 3.2
+	 * step 3). */
+	if (!t->prr_out || (news->acked && !(t->flags & TCPF_SACK)))
+		room = MAX(room, (u32)t->mss);
+	t->cwnd = MAX(pipe + room, (u32)t->mss);
+}
+
+void tcp_recovery_ack(
+	struct stack *s, struct tcp *t, const struct tcp_segment *seg, struct tcp_news *news)
+{
+	u32 lost = 0;
+
+	if (t->recovery == TCP_LOSS)
+		frto_ack(s, t, news);
+	if (t->recovery != TCP_OPEN && (news->acked || news->dsack) && undo_justified(t, seg))
+		undo(s, t);
+	if (t->recovery != TCP_OPEN && news->acked && seq_geq(t->snd_una, t->recover))
+		recovery_leave(t);
+	if (t->flags & TCPF_SACK)
+		lost = tcp_rack_detect(s, t);
+	else
+		reno_ack(s, t, news);
+	tcp_recovery_lost(s, t, news);
+	if (t->recovery == TCP_RECOVERY)
+		prr(s, t, news, lost);
+}
+
+void tcp_recovery_lost(struct stack *s, struct tcp *t, const struct tcp_news *news)
+{
+	const struct tcp_sent *r = tcp_record(s, t);
+
+	if (t->recovery == TCP_OPEN && r && r->lost)
+		recovery_enter(s, t, news);
+}
+
+/* What tcp_rack.c's timer has found lost. */
+void tcp_recovery_late(struct stack *s, struct tcp *t)
+{
+	const struct tcp_sent *r = tcp_record(s, t);
+	struct tcp_news news = {.flight = tcp_flight(t), .known = r ? r->sacked : 0};
+
+	if (!tcp_rack_detect(s, t))
+		return;
+	tcp_recovery_lost(s, t, &news);
+	if (t->recovery == TCP_RECOVERY)
+		prr(s, t, &news, 1);
 }
 
 void tcp_recovery_timeout(struct stack *s, struct tcp *t)
 {
-	struct tcp_ranges *r = tcp_scoreboard(s, t);
+	struct tcp_sent *r = tcp_record(s, t);
+	bool fresh = t->recovery == TCP_OPEN;
 
-	if (!(t->flags & TCPF_RTO_SPENT)) {
-		t->ssthresh = tcp_cc_of(t)->ssthresh(
-			t, tcp_flight(t)); /* once for the same flight: RFC 5681 3.1 */
-		t->flags |= TCPF_RTO_SPENT;
-	}
+	/* Once for the same flight (RFC 5681 3.1). */
+	if (fresh || seq_geq(t->snd_una, t->recover) || (t->recovery == TCP_LOSS && !t->retries))
+		recovery_reduce(t, tcp_flight(t));
 	tcp_cc_of(t)->timeout(t);
-	/* A second timeout: what was SACKed may have been dropped by the peer (RFC 2018 8). */
-	if (r && t->retries)
-		tcp_scoreboard_clear(s, t);
-	else
-		for (u32 i = 0; r && i < r->count; i++)
-			r->range[i].last = 0;
-	t->cwnd = t->mss; /* RFC 5681 3.1: the loss window */
+	for (u32 i = 0; r && i < r->count; i++) {
+		/* A second timeout: what was SACKed may have been dropped by the peer (RFC 2018 8).
+		 */
+		if (t->retries)
+			tcp_sent_mark(r, i, 0, SENT_SACKED);
+		if (!(tcp_sent_at(r, i)->flags & SENT_SACKED) &&
+			(i == 0 || !tcp_rack_waits(s, t, tcp_sent_at(r, i))))
+			tcp_sent_mark(r, i, SENT_LOST, SENT_AGAIN);
+	}
+	t->flags &= ~(u32)TCPF_RTT_TIMING;
+	t->probe_out = t->frto_new = t->frto = false; /* Karn */
+	if (s->tunables.tcp_frto && t->flags & TCPF_SACK && (fresh || t->retries))
+		t->frto = true;
 	t->recovery = TCP_LOSS;
 	t->recover = t->snd_nxt;
-	t->lost_edge = t->snd_nxt;
-	t->high_rxt = t->snd_una;
-	t->rescue = t->snd_nxt;
+	t->lost_hint = t->snd_una;
 	t->dup_count = 0;
 	t->dupacks = 0;
-	t->flags &= ~(u32)TCPF_RTT_TIMING; /* Karn */
+	t->reo_at = t->tlp_at = NEVER;
+	t->cwnd = tcp_pipe(s, t) + t->mss; /* RFC 5681 3.1: the loss window */
 }
 
-void tcp_recovery_resend(struct tcp *t)
+void tcp_recovery_resend(struct stack *s, struct tcp *t)
 {
+	struct tcp_sent *r = tcp_record(s, t);
+
 	if (!tcp_flight(t))
 		return;
+	for (u32 i = 0; r && i < r->count; i++) {
+		if (!(tcp_sent_at(r, i)->flags & SENT_SACKED))
+			tcp_sent_mark(r, i, SENT_LOST, SENT_AGAIN);
+	}
 	t->recovery = TCP_LOSS;
 	t->recover = t->snd_nxt;
-	t->lost_edge = t->snd_nxt;
-	t->high_rxt = t->snd_una;
+	t->lost_hint = t->snd_una;
 	t->dup_count = 0;
 	t->dupacks = 0;
 	t->flags &= ~(u32)TCPF_RTT_TIMING;
+	t->undoable = false;
 }
 
-/* The first hole at or behind `from` and below limit, but for those whose retransmission may still
- * arrive. */
-static bool tcp_hole(struct stack *s, const struct tcp *t, u32 from, u32 limit, u32 *seq, u32 *end)
+/* --- what to send --- */
+
+bool tcp_recovery_next(struct stack *s, struct tcp *t, u32 *seq, u32 *end)
 {
-	struct tcp_ranges *r = tcp_scoreboard(s, t);
+	struct tcp_sent *r = tcp_record(s, t);
+	u32 i;
 
-	*seq = seq_max(from, t->snd_una);
-	*end = limit;
-	for (u32 i = r ? tcp_ranges_find(r, *seq) : 0; r && i < r->count; i++) {
-		const struct tcp_range *range = &r->range[i];
-
-		if (seq_leq(range->end, *seq))
-			continue;
-		if (seq_gt(range->start, *seq) && !tcp_hole_waits(r, range, t->mss)) {
-			*end = seq_min(limit, range->start);
+	if (!r || !r->lost || t->frto_new)
+		return false;
+	for (i = tcp_sent_find(r, seq_max(t->lost_hint, t->snd_una)); i < r->count; i++) {
+		if ((tcp_sent_at(r, i)->flags & (SENT_LOST | SENT_AGAIN)) == SENT_LOST)
 			break;
-		}
-		*seq = range->end;
 	}
-	return seq_lt(*seq, *end);
-}
-
-/* RFC 6675's NextSeg(), rule 1 */
-bool tcp_recovery_next(struct stack *s, const struct tcp *t, u32 *seq, u32 *end)
-{
-	return t->recovery != TCP_OPEN && tcp_hole(s, t, t->high_rxt, t->lost_edge, seq, end);
-}
-
-/* RFC 6675's NextSeg(), rules 3 and 4 */
-bool tcp_recovery_rescue(struct stack *s, struct tcp *t, u32 *seq, u32 *end, bool *tail)
-{
-	struct tcp_ranges *r = tcp_scoreboard(s, t);
-	u32 top;
-
-	*tail = false;
-	if (t->recovery != TCP_RECOVERY || !r || r->count == 0)
+	if (i >= r->count) {
+		t->lost_hint = t->snd_nxt;
 		return false;
-	top = r->range[r->count - 1].end;
-	if (tcp_hole(s, t, t->high_rxt, top, seq, end))
-		return true;
-	if (seq_geq(t->rescue, t->recover) || seq_geq(top, t->recover))
-		return false;
-	*end = t->recover;
-	*seq = seq_max(top, t->recover - MIN((u32)t->mss, t->recover - top));
-	t->rescue = t->recover;
-	*tail = true; /* HighRxt stays */
+	}
+	*seq = t->lost_hint = tcp_sent_at(r, i)->start;
+	while (i + 1 < r->count &&
+		(tcp_sent_at(r, i + 1)->flags & (SENT_LOST | SENT_AGAIN)) == SENT_LOST)
+		i++;
+	*end = tcp_sent_at(r, i)->end;
 	return true;
+}
+
+/* RFC 6675's NextSeg(), rule 4: once in a recovery, the end of what is in flight. */
+bool tcp_recovery_rescue(struct stack *s, struct tcp *t, u32 *seq, u32 *end)
+{
+	struct tcp_sent *r = tcp_record(s, t);
+	const struct tcp_sent_run *last;
+
+	if (t->recovery != TCP_RECOVERY || !(t->flags & TCPF_SACK) || t->rescued || !r || !r->count)
+		return false;
+	last = tcp_sent_at(r, r->count - 1);
+	if (last->flags & (SENT_SACKED | SENT_TWICE) || seq_gt(last->end, t->recover))
+		return false;
+	t->rescued = true;
+	*end = last->end;
+	*seq = seq_max(last->start, last->end - MIN((u32)t->mss, last->end - last->start));
+	return true;
+}
+
+void tcp_recovery_sent(struct stack *s, struct tcp *t, u32 seq, u32 end)
+{
+	struct tcp_sent *r = tcp_record_make(s, t);
+	u32 from;
+
+	if (!r)
+		return;
+	t->prr_out += end - seq;
+	t->undo_again += end - seq;
+	if (t->undoable && !t->stamped) {
+		t->stamped = true;
+		t->again_stamp = tcp_clock(s, t->ts_offset);
+	}
+	tcp_sent_split(r, end);
+	from = tcp_sent_split(r, seq);
+	if (from ==
+		UINT32_MAX) /* no room to tell the parts apart: all of it counts as sent again */
+		from = tcp_sent_find(r, seq);
+	for (u32 i = from; i < r->count && seq_lt(tcp_sent_at(r, i)->start, end); i++) {
+		struct tcp_sent_run *run = tcp_sent_at(r, i);
+
+		if (run->flags & SENT_SACKED)
+			continue;
+		tcp_sent_mark(r, i, SENT_AGAIN | SENT_TWICE, SENT_LIMITED);
+		run->sent_us = tcp_us_now(s);
+		run->delivered = t->delivered;
+		run->delivered_us = t->delivered_us;
+		run->first_us = t->first_us;
+	}
+	tcp_sent_join(r, from ? from - 1 : 0, MIN(tcp_sent_find(r, end), r->count));
 }

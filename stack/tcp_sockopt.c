@@ -266,13 +266,12 @@ static void tcp_info_path(
 static void tcp_info_flight(struct stack *s, const struct tcp *t, struct tcp_info_out *i)
 {
 	u32 mss = MAX(t->mss, 1u), flight = t->state == TCP_LISTEN ? 0 : tcp_flight(t);
+	const struct tcp_sent *r = tcp_record(s, t);
 
 	i->unacked = t->state == TCP_LISTEN ? t->accept_count : (flight + mss - 1) / mss;
-	i->sacked = t->state == TCP_LISTEN ? t->backlog : t->sacked / mss;
-	if (t->recovery != TCP_OPEN && seq_gt(t->lost_edge, t->snd_una))
-		i->lost = (t->lost_edge - t->snd_una) / mss;
-	if (t->recovery != TCP_OPEN && seq_gt(t->high_rxt, t->snd_una))
-		i->retrans = (t->high_rxt - t->snd_una) / mss;
+	i->sacked = t->state == TCP_LISTEN ? t->backlog : r ? r->sacked / mss : 0;
+	i->lost = r ? r->lost / mss : 0;
+	i->retrans = r ? r->again / mss : 0;
 	i->ca_state = t->recovery == TCP_OPEN	    ? (t->dup_count ? 1 : 0)
 		      : t->recovery == TCP_RECOVERY ? 3
 						    : 4;
@@ -283,7 +282,6 @@ static void tcp_info_flight(struct stack *s, const struct tcp *t, struct tcp_inf
 	i->snd_wnd = t->snd_wnd;
 	i->rcv_wnd = tcp_rcv_window(t);
 	i->pacing_rate = UINT64_MAX;
-	(void)s;
 }
 
 static void tcp_info_totals(const struct stack *s, const struct tcp *t, struct tcp_info_out *i)

@@ -1,9 +1,11 @@
 /*
  * Deadlines of a connection. A socket has one entry in the wheel, for the earliest of:
  *
- *   rtx_at     retransmission (RFC 6298), or with nothing in flight the persist timer (RFC
- * 9293 3.8.6.1) delack_at  an ACK that was delayed keep_at    keepalive (RFC 9293 3.8.4), or the
- * end of an orphan's FIN-WAIT-2 resume_at  the device's queue was full
+ * - rtx_at: retransmission (RFC 6298), or with nothing in flight the persist timer (RFC 9293 3.8.6.1)
+ * - reo_at: what may be reordering will be a loss (RFC 8985 6.2); tlp_at: the tail loss probe (7.2)
+ * - delack_at: an ACK that was delayed
+ * - keep_at: keepalive (RFC 9293 3.8.4), or the end of an orphan's FIN-WAIT-2
+ * - resume_at: the device's queue was full
  *
  * The entry is moved only when a deadline is earlier than it: deadlines that move ahead with every
  * segment cost nothing, the entry then expires early once and is armed anew. A connection gives up
@@ -18,6 +20,8 @@
 void tcp_timer_update(struct stack *s, struct sock *sk, struct tcp *t)
 {
 	u64 at = MIN(MIN(t->rtx_at, t->delack_at), MIN(t->keep_at, t->resume_at));
+
+	at = MIN(at, MIN(t->reo_at, t->tlp_at));
 
 	if (at < sk->timer.deadline_ns)
 		wheel_arm(s, sk->conn.slab.self, at);
@@ -203,6 +207,20 @@ static void tcp_expire_resume(struct stack *s, struct sock *sk, struct tcp *t)
 	tcp_output(s, sk, t);
 }
 
+static void tcp_expire_reorder(struct stack *s, struct sock *sk, struct tcp *t)
+{
+	t->reo_at = NEVER;
+	tcp_recovery_late(s, t);
+	tcp_output(s, sk, t);
+}
+
+static void tcp_expire_tail(struct stack *s, struct sock *sk, struct tcp *t)
+{
+	if (!tcp_tlp_send(s, sk, t))
+		return;
+	tcp_timer_rto(s, sk, t);
+}
+
 static void tcp_expire_sock(struct stack *s, struct sock *sk)
 {
 	ref self = sk->conn.slab.self;
@@ -212,6 +230,10 @@ static void tcp_expire_sock(struct stack *s, struct sock *sk)
 		tcp_expire_delack(s, sk, t);
 	if (t && t->resume_at <= s->now_ns)
 		tcp_expire_resume(s, sk, t);
+	if (t && t->reo_at <= s->now_ns)
+		tcp_expire_reorder(s, sk, t);
+	if (t && t->tlp_at <= s->now_ns)
+		tcp_expire_tail(s, sk, t);
 	if (t && t->rtx_at <= s->now_ns) {
 		if (t->rtx_mode == TCP_RTX_PERSIST)
 			tcp_expire_persist(s, sk, t);

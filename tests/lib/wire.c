@@ -29,7 +29,7 @@ static bool set_small(struct stack_tunables *t, const char *key, u32 v)
 	static const struct {
 		const char *key;
 		size_t offset;
-	} keys[] = {SMALL(tcp_timestamps), SMALL(tcp_sack), SMALL(tcp_window_scaling), SMALL(tcp_syn_retries),
+	} keys[] = {SMALL(tcp_timestamps), SMALL(tcp_sack), SMALL(tcp_recovery), SMALL(tcp_early_retrans), SMALL(tcp_frto), SMALL(tcp_window_scaling), SMALL(tcp_syn_retries),
 		SMALL(tcp_synack_retries), SMALL(tcp_retries1), SMALL(tcp_retries2), SMALL(tcp_rfc1337),
 		SMALL(tcp_abort_on_overflow), SMALL(tcp_slow_start_after_idle)};
 

@@ -133,9 +133,7 @@ static void collect(void)
 			fly(!i, buf, len, &offload,
 				delay + (dice() < w.reorder_ppm ? w.delay_ns / 2 : 0));
 			if (dice() < w.duplicate_ppm)
-				if (!i && w.ns_per_byte && !through_bottleneck(len, &delay))
-					continue;
-			fly(!i, buf, len, &offload, w.delay_ns);
+				fly(!i, buf, len, &offload, delay);
 		}
 	}
 }

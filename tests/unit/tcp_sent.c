@@ -1,0 +1,175 @@
+/* The record of what is in flight, beside a model that has one entry for each sequence number. */
+#include <stdlib.h>
+
+#include "stack/tcp_sent.h"
+#include "tests/lib/check_lines.h"
+
+#define SPAN 400u
+
+static _Alignas(8) u8 storage[sizeof(struct tcp_sent) + 40 * sizeof(struct tcp_sent_run)];
+static struct tcp_sent *r = (struct tcp_sent *)(void *)storage;
+
+static struct {
+	u32 una, nxt;
+	u32 sent_us[1u << 16];
+	u8 flags[1u << 16];
+} model;
+
+static void begin(u32 seq)
+{
+	tcp_sent_init(r, sizeof(storage));
+	model.una = model.nxt = seq;
+}
+
+static void send_new(u32 len, u32 now_us)
+{
+	struct tcp_sent_run run = {.start = model.nxt, .end = model.nxt + len, .sent_us = now_us};
+
+	tcp_sent_add(r, &run);
+	for (u32 i = 0; i < len; i++) {
+		model.sent_us[(u16)(model.nxt + i)] = now_us;
+		model.flags[(u16)(model.nxt + i)] = 0;
+	}
+	model.nxt += len;
+}
+
+/* Marks what is in start..end and has not been SACKed, and joins what is alike again. */
+static void mark(u32 start, u32 end, u32 set, u32 clear)
+{
+	u32 i;
+
+	if (r->count + 2 > r->max)
+		return;
+	ck_assert_uint_ne(tcp_sent_split(r, end), UINT32_MAX);
+	i = tcp_sent_split(r, start);
+	ck_assert_uint_ne(i, UINT32_MAX);
+	for (; i < r->count && seq_lt(tcp_sent_at(r, i)->start, end); i++)
+		if (!(tcp_sent_at(r, i)->flags & SENT_SACKED))
+			tcp_sent_mark(r, i, set, clear);
+	tcp_sent_join(r, 0, r->count);
+	for (u32 seq = start; seq != end; seq++) {
+		if (!(model.flags[(u16)seq] & SENT_SACKED))
+			model.flags[(u16)seq] = (u8)((model.flags[(u16)seq] & ~clear) | set);
+	}
+}
+
+static void compare(void)
+{
+	u32 sacked = 0, lost = 0, again = 0;
+
+	ck_assert(tcp_sent_valid(r, model.una, model.nxt));
+	for (u32 seq = model.una; seq != model.nxt; seq++) {
+		u32 i = tcp_sent_find(r, seq);
+		u8 flags = model.flags[(u16)seq];
+
+		ck_assert_uint_lt(i, r->count);
+		ck_assert_uint_eq(tcp_sent_at(r, i)->flags, flags);
+		if (!(flags & SENT_SACKED)) /* of what the peer has the time does not matter */
+			ck_assert_uint_eq(tcp_sent_at(r, i)->sent_us, model.sent_us[(u16)seq]);
+		sacked += (flags & SENT_SACKED) != 0;
+		lost += (flags & SENT_LOST) != 0;
+		again += (flags & SENT_AGAIN) != 0;
+	}
+	ck_assert_uint_eq(r->sacked, sacked);
+	ck_assert_uint_eq(r->lost, lost);
+	ck_assert_uint_eq(r->again, again);
+}
+
+START_TEST(tcp_sent_as_its_model)
+{
+	srand((unsigned)_i);
+	begin(_i % 2 ? 0xffffff00u : 0x7fffff00u);
+	for (u32 step = 0; step < 4000; step++) {
+		u32 flight = model.nxt - model.una, from, len;
+
+		if (r->count + 3 < r->max && flight < SPAN && rand() % 2)
+			send_new((u32)rand() % 20 + 1, step / 3);
+		if (flight > 4 && rand() % 3) {
+			from = model.una + (u32)rand() % (flight - 1);
+			len = (u32)rand() % (model.nxt - from) + 1;
+			switch (rand() % 3) {
+			case 0:
+				mark(from, from + len, SENT_SACKED, SENT_LOST | SENT_AGAIN);
+				break;
+			case 1:
+				mark(from, from + len, SENT_LOST, SENT_AGAIN);
+				break;
+			default:
+				mark(from, from + len, SENT_AGAIN, 0);
+				break;
+			}
+		}
+		if (flight && rand() % 4 == 0) {
+			model.una += (u32)rand() % flight + 1;
+			tcp_sent_cut(r, model.una);
+		}
+		compare();
+	}
+}
+END_TEST
+
+START_TEST(tcp_sent_together_is_one_run)
+{
+	begin(1);
+	for (u32 i = 0; i < 100; i++)
+		send_new(1000, 7);
+	ck_assert_uint_eq(r->count, 1);
+	send_new(1000, 8);
+	ck_assert_uint_eq(r->count, 2);
+}
+END_TEST
+
+/* Without room the last run takes what follows, as sent now; what can't be split is not. */
+START_TEST(tcp_sent_full)
+{
+	begin(1);
+	for (u32 i = 0; i < 60; i++)
+		send_new(10, i);
+	ck_assert_uint_eq(r->count, r->max);
+	ck_assert(tcp_sent_valid(r, model.una, model.nxt));
+	ck_assert_uint_eq(tcp_sent_at(r, r->count - 1)->sent_us, 59);
+	ck_assert_uint_eq(tcp_sent_split(r, 6), UINT32_MAX);
+	ck_assert_uint_eq(tcp_sent_split(r, 11), 1);
+	ck_assert_uint_eq(tcp_sent_split(r, 0), 0);
+	ck_assert_uint_eq(tcp_sent_split(r, model.nxt), r->count);
+	tcp_sent_cut(r, 31);
+	ck_assert_uint_eq(tcp_sent_split(r, 36), 1);
+	ck_assert(tcp_sent_valid(r, 31, model.nxt));
+}
+END_TEST
+
+START_TEST(tcp_sent_in_a_larger_place)
+{
+	static _Alignas(8) u8 large[2 * sizeof(storage)];
+	struct tcp_sent *to = (struct tcp_sent *)(void *)large;
+
+	begin(1);
+	for (u32 i = 0; i < 30; i++)
+		send_new(10, i);
+	mark(11, 25, SENT_LOST, 0);
+	tcp_sent_cut(r, 8);
+	tcp_sent_init(to, sizeof(large));
+	tcp_sent_copy(to, r);
+	ck_assert(tcp_sent_valid(to, 8, model.nxt));
+	ck_assert_uint_eq(to->lost, 14);
+	ck_assert_uint_gt(to->max, r->max);
+}
+END_TEST
+
+static Suite *suite(void)
+{
+	TCase *tc = tcase_create("tcp_sent");
+	Suite *s = suite_create("tcp_sent");
+
+	tcase_add_loop_test(tc, tcp_sent_as_its_model, 0, 8);
+	tcase_add_test(tc, tcp_sent_together_is_one_run);
+	tcase_add_test(tc, tcp_sent_full);
+	tcase_add_test(tc, tcp_sent_in_a_larger_place);
+	suite_add_tcase(s, tc);
+	return s;
+}
+
+int main(void)
+{
+	return check_lines_main(suite);
+}
