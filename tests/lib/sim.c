@@ -10,11 +10,12 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "stack/link.h"
 #include "stack/linux.h"
 #include "stack/tcp.h"
 #include "tests/lib/net_lib.h"
 
-enum { PORT = 5000, HEAP_MAX = 1 << 18 };
+enum { PORT = 5000, FIRST_PORT = 6000, HEAP_MAX = 1 << 18 };
 
 struct flight {
 	u64 due_ns, order;
@@ -23,12 +24,13 @@ struct flight {
 	u8 *bytes;
 };
 
+/* One end of a connection. */
 struct end {
 	struct stack *s;
 	ref sock;
 	u64 to_send, sent, received;
-	u64 sent_hash, received_hash;
-	u64 stream; /* generator of the content sent */
+	u64 counted;	   /* of received, before the time that counts */
+	u64 stream, other; /* what is sent, and what is expected: the seeds of their contents */
 	bool sent_all, ended, closed;
 };
 
@@ -36,9 +38,12 @@ struct sim {
 	const struct sim_config *config;
 	struct sim_result result;
 	struct impair link[2];
-	struct end end[2];
+	struct stack *host[2];
+	struct end end[2][SIM_FLOWS];
+	u32 flows;
 	ref listener;
 	u64 now_ns, order;
+	u64 count_at_ns, bulk_end_ns; /* NEVER: has been, or there is none */
 	struct flight *heap;
 	u32 flights;
 };
@@ -61,20 +66,32 @@ static u64 hash_bytes(u64 h, const u8 *p, u32 len)
 	return h;
 }
 
-/* A hash of the stream that does not depend on how it is cut: byte by byte. */
-static u64 hash_stream(u64 h, const u8 *p, u32 len)
+/* The n-th eight bytes of a stream (SplitMix64). */
+static u64 content(u64 stream, u64 n)
 {
-	while (len--)
-		h = (h ^ *p++) * 0x100000001b3ull;
-	return h;
+	u64 z = stream + (n + 1) * 0x9e3779b97f4a7c15ull;
+
+	z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9ull;
+	z = (z ^ (z >> 27)) * 0x94d049bb133111ebull;
+	return z ^ (z >> 31);
 }
 
-static void fill(struct end *e, u8 *p, u32 len)
+/* Writes the bytes of a stream from `at` on, or compares with them: false when they differ. */
+static bool stream_bytes(u64 stream, u64 at, u8 *p, u32 len, bool compare)
 {
-	for (u32 i = 0; i < len; i++) {
-		e->stream = e->stream * 6364136223846793005ull + 1442695040888963407ull;
-		p[i] = (u8)(e->stream >> 56);
+	while (len) {
+		u32 skip = at & 7, n = MIN(8 - skip, len);
+		u64 word = content(stream, at >> 3);
+
+		if (!compare)
+			memcpy(p, (u8 *)&word + skip, n);
+		else if (memcmp(p, (u8 *)&word + skip, n) != 0)
+			return false;
+		at += n;
+		p += n;
+		len -= n;
 	}
+	return true;
 }
 
 /* --- the link --- */
@@ -115,8 +132,12 @@ static struct flight heap_take(struct sim *m)
 static void send_frame(
 	struct sim *m, u32 from, const u8 *bytes, u32 len, const struct offload *offload)
 {
-	struct impair_fate fate = impair_frame(&m->link[from], m->now_ns, len);
+	struct impair_fate fate = {.copies = 1, .flip = IMPAIR_NO_FLIP};
 
+	if (m->config->clear_arp && get16(bytes + 12) == ETHERTYPE_ARP)
+		fate.due_ns = m->now_ns + m->config->link[from].delay_ns;
+	else
+		fate = impair_frame(&m->link[from], m->now_ns, len);
 	m->result.frames++;
 	m->result.wire_hash = hash_bytes(m->result.wire_hash ^ m->now_ns, bytes, len);
 	for (u32 i = 0; i < fate.copies; i++) {
@@ -140,9 +161,9 @@ static void drain(struct sim *m, u32 from)
 	struct offload offload;
 	u32 len, events;
 
-	while ((len = engine_frame_out(m->end[from].s, frame, &offload)) != 0)
+	while ((len = engine_frame_out(m->host[from], frame, &offload)) != 0)
 		send_frame(m, from, frame, len, &offload);
-	while (stack_changed(m->end[from].s, &events))
+	while (stack_changed(m->host[from], &events))
 		;
 }
 
@@ -161,13 +182,11 @@ static void send_some(struct end *e)
 		if (n <= 0)
 			return;
 		for (u32 i = 0; i < plan.count; i++) {
-			u8 *at = sock_span(e->s, &plan.span[i]);
-
-			fill(e, at, plan.span[i].len);
-			e->sent_hash = hash_stream(e->sent_hash, at, plan.span[i].len);
+			stream_bytes(e->stream, e->sent, sock_span(e->s, &plan.span[i]),
+				plan.span[i].len, false);
+			e->sent += plan.span[i].len;
 		}
 		sock_send_commit(e->s, &plan, (u32)n);
-		e->sent += (u64)n;
 	}
 	if (!e->sent_all && e->sent == e->to_send) {
 		sock_shutdown(e->s, e->sock, 1);
@@ -192,23 +211,30 @@ static const char *receive_some(struct end *e)
 			e->ended = true;
 			return NULL;
 		}
-		for (u32 i = 0; i < plan.count; i++)
-			e->received_hash = hash_stream(
-				e->received_hash, sock_span(e->s, &plan.span[i]), plan.span[i].len);
+		for (u32 i = 0; i < plan.count; i++) {
+			if (!stream_bytes(e->other, e->received, sock_span(e->s, &plan.span[i]),
+				    plan.span[i].len, true))
+				return "the content differs";
+			e->received += plan.span[i].len;
+		}
 		sock_recv_commit(e->s, &plan, (u32)n);
-		e->received += (u64)n;
 	}
 	return NULL;
 }
 
-static const char *serve_program(struct sim *m, u32 i)
+static void accept_some(struct sim *m)
 {
-	struct end *e = &m->end[i];
-	const char *failure;
 	int error = 0;
+	ref r;
 
-	if (i == 1 && !e->sock && !e->closed)
-		e->sock = sock_accept(e->s, m->listener, &error);
+	while ((r = sock_accept(m->host[1], m->listener, &error)) != 0)
+		m->end[1][sock_get(m->host[1], r)->conn.remote.port - FIRST_PORT].sock = r;
+}
+
+static const char *serve_end(struct sim *m, struct end *e)
+{
+	const char *failure;
+
 	if (!e->sock || sock_get(e->s, e->sock)->state == SOCK_CONNECTING)
 		return NULL;
 	if (sock_get(e->s, e->sock)->error)
@@ -229,7 +255,39 @@ static const char *serve_program(struct sim *m, u32 i)
 	return NULL;
 }
 
+static const char *serve_programs(struct sim *m, u32 host)
+{
+	const char *failure = NULL;
+
+	if (host == 1)
+		accept_some(m);
+	for (u32 i = 0; i < m->flows && !failure; i++)
+		failure = serve_end(m, &m->end[host][i]);
+	return failure;
+}
+
 /* --- turns --- */
+
+static void open_host(struct sim *m, u32 i)
+{
+	struct stack_config c = net_config();
+
+	c.addr = addr_v4(i ? NET_PEER : NET_HOST);
+	memcpy(c.mac, i ? net_peer_mac : net_host_mac, 6);
+	c.features = m->config->features;
+	if (m->config->mtu)
+		c.mtu = m->config->mtu;
+	memcpy(c.seed, &m->config->seed, 8);
+	c.seed[8] = (u8)i;
+	c.now_ns = m->now_ns;
+	if (m->config->tune)
+		m->config->tune(&c.tunables);
+	if (m->config->congestion)
+		c.tunables.tcp_congestion_control = (u8)tcp_cc_by_name(
+			m->config->congestion, (u32)strlen(m->config->congestion));
+	m->host[i] = engine_new_sized(&c, m->config->memory ? m->config->memory : 256ull << 20);
+	impair_init(&m->link[i], &m->config->link[i]);
+}
 
 static void open_hosts(struct sim *m)
 {
@@ -237,37 +295,31 @@ static void open_hosts(struct sim *m)
 			any = {.addr = addr_v4(0), .port = PORT};
 	int error = 0;
 
-	for (u32 i = 0; i < 2; i++) {
-		struct stack_config c = net_config();
-		struct end *e = &m->end[i];
-
-		c.addr = addr_v4(i ? NET_PEER : NET_HOST);
-		memcpy(c.mac, i ? net_peer_mac : net_host_mac, 6);
-		c.features = m->config->features;
-		if (m->config->mtu)
-			c.mtu = m->config->mtu;
-		memcpy(c.seed, &m->config->seed, 8);
-		c.seed[8] = (u8)i;
-		c.now_ns = m->now_ns;
-		if (m->config->tune)
-			m->config->tune(&c.tunables);
-		e->s = engine_new_sized(&c, 256ull << 20);
-		e->to_send = m->config->bytes[i];
-		e->stream = m->config->seed ^ (i + 1);
-		e->sent_hash = e->received_hash = 0xcbf29ce484222325ull;
-		impair_init(&m->link[i], &m->config->link[i]);
+	open_host(m, 0);
+	open_host(m, 1);
+	m->listener = sock_open(m->host[1], FAMILY_INET, LX_SOCK_STREAM, 0, &error);
+	sock_bind(m->host[1], m->listener, &any);
+	sock_listen(m->host[1], m->listener, SIM_FLOWS);
+	for (u32 k = 0; k < m->flows; k++) {
+		for (u32 i = 0; i < 2; i++) {
+			m->end[i][k].s = m->host[i];
+			m->end[i][k].to_send = m->config->bytes[i];
+			m->end[i][k].stream = content(m->config->seed, 2 * k + i);
+			m->end[i][k].other = content(m->config->seed, 2 * k + !i);
+		}
+		if (m->config->bulk_ns)
+			m->end[0][k].to_send = UINT64_MAX;
+		any.port = (u16)(FIRST_PORT + k);
+		m->end[0][k].sock = sock_open(m->host[0], FAMILY_INET, LX_SOCK_STREAM, 0, &error);
+		sock_bind(m->host[0], m->end[0][k].sock, &any);
+		sock_connect(m->host[0], m->end[0][k].sock, &there);
 	}
-	m->listener = sock_open(m->end[1].s, FAMILY_INET, LX_SOCK_STREAM, 0, &error);
-	sock_bind(m->end[1].s, m->listener, &any);
-	sock_listen(m->end[1].s, m->listener, 5);
-	m->end[0].sock = sock_open(m->end[0].s, FAMILY_INET, LX_SOCK_STREAM, 0, &error);
-	sock_connect(m->end[0].s, m->end[0].sock, &there);
 }
 
 static const char *check_ends(struct sim *m)
 {
-	for (u32 i = 0; i < 2; i++) {
-		const struct end *e = &m->end[i];
+	for (u32 i = 0; i < 2 * m->flows; i++) {
+		const struct end *e = &m->end[i & 1][i >> 1];
 		struct sock *sk = sock_get(e->s, e->sock);
 		const char *broken = sk ? tcp_check(e->s, sk) : NULL;
 
@@ -277,6 +329,35 @@ static const char *check_ends(struct sim *m)
 	return NULL;
 }
 
+/* The two moments of a bulk transfer: from now on it counts; it ends. */
+static void bulk_moments(struct sim *m, u64 next)
+{
+	if (next > m->count_at_ns) {
+		for (u32 k = 0; k < m->flows; k++)
+			m->end[1][k].counted = m->end[1][k].received;
+		m->count_at_ns = NEVER;
+	}
+	if (next > m->bulk_end_ns) {
+		for (u32 k = 0; k < m->flows; k++) {
+			m->result.received[k] = m->end[1][k].received - m->end[1][k].counted;
+			m->end[0][k].to_send = m->end[0][k].sent;
+		}
+		m->now_ns = MAX(m->now_ns, m->bulk_end_ns);
+		m->bulk_end_ns = NEVER;
+		stack_clock(m->host[0], m->now_ns);
+		serve_programs(m, 0);
+		drain(m, 0);
+	}
+}
+
+static bool all_closed(const struct sim *m)
+{
+	for (u32 k = 0; k < m->flows; k++)
+		if (!m->end[0][k].closed || !m->end[1][k].closed)
+			return false;
+	return true;
+}
+
 /* Serves the next event; false when nothing will ever happen again. */
 static bool turn(struct sim *m, const char **failure)
 {
@@ -284,30 +365,34 @@ static bool turn(struct sim *m, const char **failure)
 	u32 who = 2;
 
 	for (u32 i = 0; i < 2; i++) {
-		u64 at = stack_deadline(m->end[i].s);
+		u64 at = stack_deadline(m->host[i]);
 
 		if (at < next) {
 			next = at;
 			who = i;
 		}
 	}
-	if (next == NEVER)
+	if (next == NEVER && m->bulk_end_ns == NEVER)
 		return false;
+	if (next > MIN(m->count_at_ns, m->bulk_end_ns)) {
+		bulk_moments(m, next);
+		return true;
+	}
 	m->now_ns = MAX(m->now_ns, next);
 	for (u32 i = 0; i < 2; i++)
-		stack_clock(m->end[i].s, m->now_ns);
+		stack_clock(m->host[i], m->now_ns);
 	if (who == 2) {
 		struct flight f = heap_take(m);
 
 		who = f.to;
-		engine_frame_in_offload(m->end[who].s, f.bytes, f.len, &f.offload);
+		engine_frame_in_offload(m->host[who], f.bytes, f.len, &f.offload);
 		free(f.bytes);
 	} else {
-		stack_advance(m->end[who].s);
+		stack_advance(m->host[who]);
 	}
-	*failure = serve_program(m, who);
+	*failure = serve_programs(m, who);
 	drain(m, who);
-	if (!*failure && (m->order & 255) == 0)
+	if (!*failure && (m->order & (m->config->bulk_ns ? 65535 : 255)) == 0)
 		*failure = check_ends(m);
 	return true;
 }
@@ -321,7 +406,7 @@ static const char *check_left_over(struct sim *m)
 	for (u32 i = 0; i < 2; i++) {
 		for (u32 k = 0; k < ARRAY_LEN(kinds); k++) {
 			allowed = kinds[k] == SLAB_TCP ? i : 0; /* the listener's */
-			if (slab_in_use(m->end[i].s, kinds[k]) > allowed)
+			if (slab_in_use(m->host[i], kinds[k]) > allowed)
 				return "objects are left over";
 		}
 	}
@@ -336,29 +421,33 @@ struct sim_result sim_transfer(const struct sim_config *config)
 	u64 begin;
 
 	m->config = config;
+	m->flows = MAX(config->flows, 1);
 	m->now_ns = begin = 1000 * NS_PER_S;
+	m->count_at_ns = m->bulk_end_ns = NEVER;
+	if (config->bulk_ns) {
+		m->count_at_ns = begin + config->bulk_from_ns;
+		m->bulk_end_ns = begin + config->bulk_ns;
+	}
 	m->heap = malloc(HEAP_MAX * sizeof(*m->heap));
 	open_hosts(m);
 	drain(m, 0);
 	drain(m, 1);
-	while (!failure && !(m->end[0].closed && m->end[1].closed && stack_idle(m->end[0].s) &&
-				   !slab_in_use(m->end[1].s, SLAB_TCP_TIMEWAIT) && !m->flights)) {
+	while (!failure && !(all_closed(m) && stack_idle(m->host[0]) &&
+				   !slab_in_use(m->host[1], SLAB_TCP_TIMEWAIT) && !m->flights)) {
 		if (!turn(m, &failure))
-			failure = m->end[0].closed && m->end[1].closed ? NULL
-								       : "both hosts wait for ever";
+			failure = all_closed(m) ? NULL : "both hosts wait for ever";
 		else if (m->now_ns - begin > config->limit_ns + 300 * NS_PER_S)
 			failure = "out of time";
-		if (!failure && stack_deadline(m->end[0].s) == NEVER &&
-			stack_deadline(m->end[1].s) == NEVER && !m->flights)
+		if (!failure && stack_deadline(m->host[0]) == NEVER &&
+			stack_deadline(m->host[1]) == NEVER && !m->flights &&
+			m->bulk_end_ns == NEVER)
 			break;
 	}
 	for (u32 i = 0; i < 2; i++) {
-		m->result.sent_hash[i] = m->end[i].sent_hash;
-		m->result.received_hash[i] = m->end[!i].received_hash;
 		m->result.link[i] = m->link[i];
-		if (!failure && (m->end[i].sent_hash != m->end[!i].received_hash ||
-					m->end[!i].received != config->bytes[i]))
-			failure = "the content differs";
+		for (u32 k = 0; k < m->flows; k++)
+			if (!failure && m->end[!i][k].received != m->end[i][k].sent)
+				failure = "bytes are missing";
 	}
 	if (!failure)
 		failure = check_left_over(m);
@@ -367,7 +456,7 @@ struct sim_result sim_transfer(const struct sim_config *config)
 	while (m->flights)
 		free(heap_take(m).bytes);
 	for (u32 i = 0; i < 2; i++)
-		engine_free(m->end[i].s);
+		engine_free(m->host[i]);
 	result = m->result;
 	free(m->heap);
 	free(m);
