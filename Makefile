@@ -79,9 +79,9 @@ check_libs = -lcheck -lsubunit -lrt -lm -lpthread
 $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/libtest.a $(BUILD)/libpreload.a $(BUILD)/libtapio.a $(BUILD)/libstack.a
 	@mkdir -p $(@D)
 	$(call say,LD) $(CC) $(LDFLAGS) -o $@ $^ $(check_libs) -Wl,-Bstatic -lcares -Wl,-Bdynamic -ldl
-$(engine_bin): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libtest.a $(BUILD)/libtapio.a $(BUILD)/libstack.a
+$(engine_bin): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libtest.a $(BUILD)/libpreload.a $(BUILD)/libtapio.a $(BUILD)/libstack.a
 	@mkdir -p $(@D)
-	$(call say,LD) $(CC) $(LDFLAGS) -o $@ $^ $(check_libs) -ldl
+	$(call say,LD) $(CC) $(LDFLAGS) -o $@ $^ $(check_libs) -Wl,-Bstatic -lcares -Wl,-Bdynamic -ldl
 $(program_bin): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o
 	@mkdir -p $(@D)
 	$(call say,LD) $(CC) $(LDFLAGS) -o $@ $^ -lpthread

@@ -22,11 +22,6 @@
 #define SYSTEM_FILE "/etc/ustack.ini"
 #define VALUE_MAX   2048
 
-static bool is_sysctl(const struct config_key *key)
-{
-	return strchr(key->name, '.');
-}
-
 static struct config_why begin(char *text, size_t size)
 {
 	struct config_why why = {text, size};
@@ -52,7 +47,7 @@ const struct config_key *config_find(const char *name, size_t length)
 
 void config_variable(const struct config_key *key, char *out, size_t size)
 {
-	const char *name = is_sysctl(key) ? "sysctl" : key->name;
+	const char *name = config_is_tunable(key) ? "sysctl" : key->name;
 	size_t n = 0;
 
 	for (; n + 1 < size && n < PREFIX_LEN; n++)
@@ -88,7 +83,7 @@ static int set_sysctls(
 			;
 		key = config_find(entry, (size_t)(name_end - entry));
 		*name_end = 0;
-		if (!key || !is_sysctl(key))
+		if (!key || !config_is_tunable(key))
 			return config_say(why, "'", entry, "' is no tunable of the stack", NULL);
 		for (number = equals + 1; config_blank(*number); number++)
 			;

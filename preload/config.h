@@ -16,7 +16,7 @@
 #define CONFIG_LIST_MAX	  32
 #define CONFIG_TEXT_MAX	  256 /* strings, with their NUL */
 #define CONFIG_DEVICE_MAX 128
-#define CONFIG_KEYS_MAX	  64
+#define CONFIG_KEYS_MAX	  192
 #define CONFIG_WHY_MAX	  512 /* room for any message */
 
 /* An address, a network or a rule: which parts mean something is the key's affair. */
@@ -77,6 +77,10 @@ enum config_type {
 	CONFIG_BOOL,   /* 0 or 1 */
 	CONFIG_CHOICE, /* index of the word in form */
 	CONFIG_MAC,
+	CONFIG_SIGNED,	  /* as CONFIG_NUMBER; min and max are signed */
+	CONFIG_WORDS,	  /* any of the words in form, separated by blanks: a bit each */
+	CONFIG_PORTS,	  /* ports and ranges of ports, separated by commas */
+	CONFIG_FIXED,	  /* the words in form, which can't be set */
 	CONFIG_LOG,	  /* PROTOCOL[:LEVEL],... */
 	CONFIG_ADDRESSES, /* our own: an address with its prefix length */
 	CONFIG_HOSTS,	  /* others': an address */
@@ -119,6 +123,19 @@ int config_set(struct config *config, const struct config_key *key, const char *
 	enum config_source source, char *why, size_t why_size);
 
 void config_defaults(struct config *config);
+
+/* --- config_text.c: the tunables as sysctl(8) shows them --- */
+
+/* Is it a tunable: a key whose value is a member of `sysctl`? */
+bool config_is_tunable(const struct config_key *key);
+
+/* The tunable of that name, which may have slashes for dots and lack parts in front (`tcp_sack`),
+ * or NULL. */
+const struct config_key *config_find_tunable(const char *name);
+
+/* A tunable's value as the kernel's file shows it, cut off at size. */
+void config_text(
+	const struct config *config, const struct config_key *key, char *text, size_t size);
 
 /*
  * Defaults, then the file, then the variables of env (an environ; NULL reads as empty), then

@@ -12,6 +12,8 @@
 #define TEXT(m)	   OFF(m), WIDTH(m), 1, UNLIMITED
 #define LIST(m, n) OFF(m), n, 0, UNLIMITED
 #define ONE(m)	   OFF(m), 1, WIDTH(m)
+/* The index is the number of the algorithm: enum tcp_cc. */
+#define CONGESTION_CONTROLS "reno|cubic"
 #define NONE	   0, 0, 0, UNLIMITED
 #define SYSCTL(prefix, member, min, max, form, initial, help)                                      \
 	{                                                                                          \
@@ -71,7 +73,12 @@ const struct config_key config_keys[] = {
 	SYSCTL_AS("net.ipv4.tcp_wmem", tcp_wmem, 3, 4, 1, INT32_MAX, "MIN DEFAULT MAX",
 		"4096 16384 4194304", "send buffer of a TCP socket, in bytes"),
 	{"net.ipv4.tcp_congestion_control", CONFIG_CHOICE, ONE(sysctl.tcp_congestion_control),
-		UNLIMITED, "reno|cubic", "cubic", "congestion control of a new TCP socket"},
+		UNLIMITED, CONGESTION_CONTROLS, "cubic", "congestion control of a new TCP socket"},
+	{"net.ipv4.tcp_available_congestion_control", CONFIG_FIXED, NONE, CONGESTION_CONTROLS, NULL,
+		"those that are built in; can only be read"},
+	{"net.ipv4.tcp_allowed_congestion_control", CONFIG_WORDS,
+		ONE(sysctl.tcp_allowed_congestion_control), UNLIMITED, CONGESTION_CONTROLS,
+		"reno cubic", "those that TCP_CONGESTION may choose; EPERM for others"},
 	SYSCTL("net.ipv4.", tcp_sack, 0, 1, "0|1", "1", "selective acknowledgements (RFC 2018)"),
 	SYSCTL("net.ipv4.", tcp_timestamps, 0, 2, "0|1|2", "1",
 		"timestamps (RFC 7323): off, on with a random offset, on without"),
@@ -118,6 +125,9 @@ const struct config_key config_keys[] = {
 		"the most SO_SNDBUF may ask for"),
 	SYSCTL_AS("net.ipv4.ip_local_port_range", port_low, 2, 2, 1, 65535, "LOW HIGH",
 		"32768 60999", "ports given to sockets that did not bind one"),
+	{"net.ipv4.ip_local_reserved_ports", CONFIG_PORTS, OFF(sysctl.reserved_ports),
+		STACK_PORT_RANGES, 4, UNLIMITED, "PORT[-PORT],...", NULL,
+		"ports of that range that are given only to who binds them by number"},
 	SYSCTL("net.ipv4.", ip_default_ttl, 1, 255, "HOPS", "64", "TTL of packets sent"),
 	SYSCTL_AS("net.ipv4.ipfrag_time", ipfrag_time_s, 1, 4, 1, 2147483, "SECONDS", "30",
 		"how long fragments wait for the rest"),

@@ -397,6 +397,95 @@ static int choice(
 	return config_say(why, "'", value, "' is not one of ", key->form, NULL);
 }
 
+static int signed_number(
+	char *out, const struct config_key *key, const char *value, struct config_why *why)
+{
+	bool minus = *value == '-';
+	u32 n;
+
+	if (!number((struct word){value + minus, strlen(value + minus)}, INT32_MAX, &n) ||
+		(minus ? (s64)n > -(s64)(s32)key->min : n > key->max))
+		return config_say(why, "'", value, "' is not ", key->form, NULL);
+	store(out, key->width, minus ? 0 - n : n);
+	return 0;
+}
+
+/* Which of the words in form stand in value. */
+static int words(
+	char *out, const struct config_key *key, const char *value, struct config_why *why)
+{
+	u32 bits = 0, i;
+	struct word w, have;
+
+	while (next(&value, " \t", &w)) {
+		const char *rest = key->form;
+		bool found = !w.len;
+
+		for (i = 0; !found && next(&rest, "|", &have); i++)
+			if (have.len == w.len && !memcmp(have.at, w.at, w.len)) {
+				bits |= 1u << i;
+				found = true;
+			}
+		if (!found)
+			return bad(why, w, "is not there");
+	}
+	store(out, key->width, bits);
+	return 0;
+}
+
+static bool port_range(struct word w, u32 *first, u32 *last)
+{
+	const char *dash = memchr(w.at, '-', w.len);
+	size_t len = dash ? (size_t)(dash - w.at) : w.len;
+
+	if (!number((struct word){w.at, len}, 65535, first))
+		return false;
+	*last = *first;
+	if (dash && !number((struct word){dash + 1, w.len - len - 1}, 65535, last))
+		return false;
+	return *first && *last >= *first;
+}
+
+/* Inserts a range into those that are there, in order and apart: it swallows what it touches. */
+static u32 add_range(u16 (*ranges)[2], u32 count, u32 first, u32 last)
+{
+	u32 kept = 0;
+
+	for (u32 i = 0; i < count; i++) {
+		if (ranges[i][0] <= last + 1 && ranges[i][1] + 1u >= first) {
+			first = MIN(first, ranges[i][0]);
+			last = MAX(last, ranges[i][1]);
+		} else {
+			memmove(ranges[kept++], ranges[i], sizeof(*ranges));
+		}
+	}
+	for (count = kept; kept && ranges[kept - 1][0] > first; kept--)
+		memmove(ranges[kept], ranges[kept - 1], sizeof(*ranges));
+	ranges[kept][0] = (u16)first;
+	ranges[kept][1] = (u16)last;
+	return count + 1;
+}
+
+static int ports(char *out, const char *value, struct config_why *why)
+{
+	u16 ranges[STACK_PORT_RANGES + 1][2];
+	u32 count = 0, first, last;
+	struct word w;
+
+	while (next(&value, ",; \t", &w)) {
+		if (!w.len || is_word(w, "none"))
+			continue;
+		if (!port_range(w, &first, &last))
+			return bad(why, w, "is not a port or FIRST-LAST");
+		count = add_range(ranges, count, first, last);
+		if (count > STACK_PORT_RANGES)
+			return bad(why, w, "is one range too many");
+	}
+	memset(ranges + count, 0, sizeof(ranges) - count * sizeof(*ranges));
+	memcpy(out, ranges, STACK_PORT_RANGES * sizeof(*ranges));
+	return 0;
+}
+
 static int boolean(
 	char *out, const struct config_key *key, const char *value, struct config_why *why)
 {
@@ -526,6 +615,14 @@ int config_value(struct config *config, const struct config_key *key, const char
 		return mac((u8 *)member, value, why);
 	case CONFIG_PATH:
 		return 0;
+	case CONFIG_SIGNED:
+		return signed_number(member, key, value, why);
+	case CONFIG_WORDS:
+		return words(member, key, value, why);
+	case CONFIG_PORTS:
+		return ports(member, value, why);
+	case CONFIG_FIXED:
+		return config_say(why, "can only be read", NULL);
 	default:
 		return list(config, key, value, append, why);
 	}

@@ -172,6 +172,17 @@ static void port_range(const struct stack *s, const struct sock *sk, u32 *low, u
 	*count = last >= first ? last - first + 1 : 1;
 }
 
+/* ip_local_reserved_ports: who binds it by number gets it all the same. */
+static bool port_reserved(const struct stack *s, u16 number)
+{
+	const u16(*range)[2] = s->tunables.reserved_ports;
+
+	for (u32 i = 0; i < STACK_PORT_RANGES && range[i][1]; i++)
+		if (number >= range[i][0] && number <= range[i][1])
+			return true;
+	return false;
+}
+
 /* A port nobody holds at this address: 0 or -EADDRINUSE. */
 static int take_free(struct stack *s, struct sock *sk)
 {
@@ -183,7 +194,7 @@ static int take_free(struct stack *s, struct sock *sk)
 		u16 number = (u16)(low + (start + i) % count);
 		struct port *p = port_find(s, sk->conn.proto, number);
 
-		if (p && port_conflicts(s, p, &sk->conn, true))
+		if (port_reserved(s, number) || (p && port_conflicts(s, p, &sk->conn, true)))
 			continue;
 		if (!p && !(p = port_make(s, sk->conn.proto, number)))
 			return -ENOBUFS;
@@ -243,7 +254,7 @@ static int take_for_tuple(struct stack *s, struct sock *sk, const struct endpoin
 		u16 number = (u16)(low + (start + i) % count);
 		struct port *p = port_find(s, sk->conn.proto, number);
 
-		if (p && p->explicit)
+		if (port_reserved(s, number) || (p && p->explicit))
 			continue;
 		if (p && !tuple_free(s, sk, number, remote, false))
 			continue;

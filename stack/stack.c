@@ -39,6 +39,7 @@ void stack_default_tunables(struct stack_tunables *t)
 		.tcp_timestamps = 1,
 		.tcp_window_scaling = 1,
 		.tcp_congestion_control = TCP_CC_CUBIC,
+		.tcp_allowed_congestion_control = (1 << TCP_CCS) - 1,
 		.tcp_recovery = 1,
 		.tcp_early_retrans = 3,
 		.tcp_frto = 2,
@@ -128,7 +129,7 @@ static bool stack_init_memory(struct stack *s)
 	stack_init_packets(s, SLAB_PKT_LARGE, PKT_LARGE_ROOM);
 	slab_init_partial(s, SLAB_FRAME, sizeof(struct frame), (u32)offsetof(struct frame, piece),
 		SLAB_INDEX_MAX);
-	slab_init(s, SLAB_NEIGH, sizeof(struct neigh), s->tunables.arp_table_max);
+	slab_init(s, SLAB_NEIGH, sizeof(struct neigh), SLAB_INDEX_MAX);
 	slab_init(s, SLAB_REASM, sizeof(struct reasm), 4096);
 	slab_init(s, SLAB_TASK, sizeof(struct task), NETIF_MAX * NETIF_ADDRS);
 	return hash_init(s, &s->neighs, (u32)offsetof(struct neigh, by_addr)) &&

@@ -23,6 +23,7 @@
 #define STACK_ICMP_BUCKETS 1024 /* a power of two */
 #define STACK_TX_RING	   4096 /* frames waiting for the device; a power of two */
 #define STACK_TOUCHED	   4
+#define STACK_PORT_RANGES  64 /* of ip_local_reserved_ports */
 
 struct stack_route {
 	struct addr prefix;
@@ -56,6 +57,7 @@ struct stack_tunables {
 	u32 somaxconn, tcp_max_syn_backlog;
 	u8 tcp_sack, tcp_timestamps, tcp_window_scaling,
 		tcp_congestion_control; /* enum tcp_cc of tcp.h */
+	u8 tcp_allowed_congestion_control; /* bit n: enum tcp_cc n */
 	u8 tcp_recovery;       /* bit 0: RACK (RFC 8985); else what RFC 6675 counts */
 	u8 tcp_early_retrans;  /* 0: no tail loss probe */
 	u8 tcp_frto;	       /* RFC 5682 */
@@ -64,6 +66,8 @@ struct stack_tunables {
 	u32 tcp_fin_timeout_s, tcp_keepalive_time_s, tcp_keepalive_intvl_s;
 	u32 tcp_max_orphans, tcp_max_tw_buckets;
 	u16 port_low, port_high; /* ip_local_port_range */
+	u16 reserved_ports[STACK_PORT_RANGES][2]; /* ip_local_reserved_ports: first and last,
+						     rising; {0, 0} ends it */
 	u8 ip_default_ttl, icmp_echo_ignore_broadcasts, icmp_echo_ignore_all, tcp_mtu_probing;
 	u32 ipfrag_time_s, ipfrag_high_thresh; /* bytes */
 	u32 icmp_ratelimit_ms;

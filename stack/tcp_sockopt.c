@@ -122,7 +122,7 @@ static int tcp_set_mss(struct stack *s, struct sock *sk, struct tcp *t, int valu
 	return 0;
 }
 
-static int tcp_set_congestion(struct tcp *t, const void *val, u32 len)
+static int tcp_set_congestion(const struct stack *s, struct tcp *t, const void *val, u32 len)
 {
 	int cc;
 
@@ -131,6 +131,8 @@ static int tcp_set_congestion(struct tcp *t, const void *val, u32 len)
 	cc = tcp_cc_by_name(val, MIN(len, CC_NAME_MAX - 1));
 	if (cc < 0)
 		return -ENOENT;
+	if (!(s->tunables.tcp_allowed_congestion_control & 1u << cc))
+		return -EPERM;
 	if (t->cc != cc) {
 		t->cc = (u8)cc;
 		tcp_cc_of(t)->init(t);
@@ -227,7 +229,7 @@ int tcp_setopt(struct stack *s, struct sock *sk, int name, const void *val, u32 
 	int value, ret;
 
 	if (name == LX_TCP_CONGESTION)
-		return tcp_set_congestion(t, val, len);
+		return tcp_set_congestion(s, t, val, len);
 	if (name == LX_TCP_ULP)
 		return len < 1 ? -EINVAL : -ENOENT;
 	ret = sock_opt_read(val, len, &value);

@@ -46,9 +46,12 @@ static struct tcp_timewait *tcp_timewait_alloc(struct stack *s)
 {
 	struct tcp_timewait *oldest = slab_get(s, SLAB_TCP_TIMEWAIT, s->timewait_head);
 
-	if (oldest && slab_in_use(s, SLAB_TCP_TIMEWAIT) >= s->tunables.tcp_max_tw_buckets) {
+	if (slab_in_use(s, SLAB_TCP_TIMEWAIT) >= s->tunables.tcp_max_tw_buckets) {
 		counter_inc(s, counter_tcp_timewait_overflow);
-		tcp_timewait_free(s, oldest);
+		if (oldest)
+			tcp_timewait_free(s, oldest);
+		if (!s->tunables.tcp_max_tw_buckets)
+			return NULL;
 	}
 	return slab_get(s, SLAB_TCP_TIMEWAIT, slab_alloc(s, SLAB_TCP_TIMEWAIT));
 }

@@ -17,6 +17,7 @@ int keeper_command(int argc, char **argv);
 int link_command(int argc, char **argv);
 int run_command(int argc, char **argv);
 int stat_command(int argc, char **argv);
+int sysctl_command(int argc, char **argv);
 int tap_command(int argc, char **argv);
 int up_command(int argc, char **argv);
 

@@ -15,6 +15,7 @@ static const struct {
 	{"up", up_command, "start a host that no program uses yet"},
 	{"down", down_command, "end a host"},
 	{"stat", stat_command, "print the counters of a running host"},
+	{"sysctl", sysctl_command, "read and set the tunables of a running host"},
 	{"tap", tap_command, "make, show and remove TAP devices"},
 	{"link", link_command, "join two devices, with the loss and delay of a real link"},
 	{"keeper", keeper_command, NULL}, /* started by the library */

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "preload/config.h"
+
 void wire_fail(struct wire *w, const char *format, ...)
 {
 	va_list ap;
@@ -22,48 +24,54 @@ void wire_fail(struct wire *w, const char *format, ...)
 	longjmp(w->failed, 1);
 }
 
-#define SMALL(name) {#name, offsetof(struct stack_tunables, name)}
-
-static bool set_small(struct stack_tunables *t, const char *key, u32 v)
-{
-	static const struct {
-		const char *key;
-		size_t offset;
-	} keys[] = {SMALL(tcp_timestamps), SMALL(tcp_sack), SMALL(tcp_recovery), SMALL(tcp_early_retrans), SMALL(tcp_frto), SMALL(tcp_window_scaling), SMALL(tcp_syn_retries),
-		SMALL(tcp_synack_retries), SMALL(tcp_retries1), SMALL(tcp_retries2), SMALL(tcp_rfc1337),
-		SMALL(tcp_abort_on_overflow), SMALL(tcp_slow_start_after_idle)};
-
-	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
-		if (strcmp(key, keys[i].key) == 0) {
-			((u8 *)t)[keys[i].offset] = (u8)v;
-			return true;
-		}
-	}
-	return false;
-}
-
-static bool set_large(struct stack_tunables *t, const char *key, u32 v)
+/* One number of those that a tunable has: `tcp_rmem_max`. */
+static bool set_part(struct stack_tunables *t, const char *key, const char *value)
 {
 	const struct {
 		const char *key;
 		u32 *value;
-	} keys[] = {{"tcp_fin_timeout", &t->tcp_fin_timeout_s}, {"tcp_rmem_default", &t->tcp_rmem[1]}, {"tcp_rmem_max", &t->tcp_rmem[2]},
-		{"tcp_wmem_default", &t->tcp_wmem[1]}, {"tcp_wmem_max", &t->tcp_wmem[2]}, {"somaxconn", &t->somaxconn},
-		{"tcp_max_syn_backlog", &t->tcp_max_syn_backlog}, {"rmem_max", &t->rmem_max}};
+	} keys[] = {{"tcp_rmem_default", &t->tcp_rmem[1]}, {"tcp_rmem_max", &t->tcp_rmem[2]},
+		{"tcp_wmem_default", &t->tcp_wmem[1]}, {"tcp_wmem_max", &t->tcp_wmem[2]}};
 
 	for (size_t i = 0; i < ARRAY_LEN(keys); i++) {
 		if (strcmp(key, keys[i].key) == 0) {
-			*keys[i].value = v;
+			*keys[i].value = (u32)strtoul(value, NULL, 0);
 			return true;
 		}
 	}
 	return false;
 }
 
-static void set_tunable(struct wire *w, const char *key, u32 v)
+/* A tunable by its name, as the configuration and `ustack sysctl` know it, with the rest of the line. */
+static void set_sysctl(struct wire *w, struct stack_tunables *t, const char *name)
+{
+	static struct config config;
+	const struct config_key *key = config_find_tunable(name);
+	char value[256] = "", why[CONFIG_WHY_MAX] = "";
+
+	if (!key)
+		wire_fail(w, "setting '%s' is unknown", name);
+	for (u32 i = 2; i < w->words; i++) {
+		strncat(value, i > 2 ? " " : "", sizeof(value) - strlen(value) - 1);
+		strncat(value, w->word[i], sizeof(value) - strlen(value) - 1);
+	}
+	config.sysctl = *t;
+	if (config_set(&config, key, value, CONFIG_COMMAND_LINE, why, sizeof(why)))
+		wire_fail(w, "%s", why);
+	*t = config.sysctl;
+}
+
+static void set_tunable(struct wire *w, const char *key)
 {
 	struct stack_tunables *t = &w->config.tunables;
+	u32 v;
 
+	if (strncmp(key, "tcp_", 4) == 0 || strchr(key, '.')) {
+		if (!set_part(t, key, wire_word(w, 2)))
+			set_sysctl(w, t, key);
+		return;
+	}
+	v = (u32)wire_number(w, wire_word(w, 2));
 	if (strcmp(key, "mtu") == 0)
 		w->config.mtu = (u16)v;
 	else if (strcmp(key, "gso") == 0)
@@ -76,8 +84,8 @@ static void set_tunable(struct wire *w, const char *key, u32 v)
 		w->config.seed[0] = (u8)v;
 	else if (strcmp(key, "tolerance_us") == 0)
 		w->tolerance_ns = v * NS_PER_US;
-	else if (!set_small(t, key, v) && !set_large(t, key, v))
-		wire_fail(w, "setting '%s' is unknown", key);
+	else
+		set_sysctl(w, t, key);
 }
 
 /* Splits at blanks; `<...>` stays one word unless it is the mark of an incoming packet. */
@@ -130,7 +138,7 @@ static void run_line(struct wire *w)
 	if (strcmp(w->word[0], "set") == 0) {
 		if (w->s)
 			wire_fail(w, "a setting comes before everything else");
-		set_tunable(w, wire_word(w, 1), (u32)wire_number(w, wire_word(w, 2)));
+		set_tunable(w, wire_word(w, 1));
 		return;
 	}
 	if (strcmp(w->word[0], "clause") == 0)

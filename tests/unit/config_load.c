@@ -417,6 +417,50 @@ START_TEST(config_error_keeps_fallback_and_off)
 }
 END_TEST
 
+/* What a tunable's value is shown as sets it to the same again. */
+START_TEST(config_text_of_a_tunable_is_its_value)
+{
+	const struct config_key *key = &config_keys[_i];
+	struct config again;
+	char text[1024];
+
+	if (!config_is_tunable(key) || key->type == CONFIG_FIXED)
+		return;
+	ck_assert_ptr_eq(config_find_tunable(key->name), key);
+	config_defaults(&config);
+	config_text(&config, key, text, sizeof(text));
+	again = config;
+	memset((char *)&again + key->offset, 0, (size_t)key->size * key->width);
+	ck_assert_int_eq(config_set(&again, key, *text ? text : "none", CONFIG_COMMAND_LINE, why,
+				 sizeof(why)),
+		0);
+	ck_assert_mem_eq(&again.sysctl, &config.sysctl, sizeof(config.sysctl));
+}
+END_TEST
+
+START_TEST(config_reserved_ports_are_sorted_and_joined)
+{
+	const struct config_key *key = config_find_tunable("ip_local_reserved_ports");
+	char text[64];
+
+	config_defaults(&config);
+	ck_assert_int_eq(config_set(&config, key, "9000-9010,80, 9011,70-75,76-79,1-65535",
+				 CONFIG_COMMAND_LINE, why, sizeof(why)),
+		0);
+	config_text(&config, key, text, sizeof(text));
+	ck_assert_str_eq(text, "1-65535");
+	ck_assert_int_eq(config_set(&config, key, "9000-9010,80,9011,70-75,77",
+				 CONFIG_COMMAND_LINE, why, sizeof(why)),
+		0);
+	config_text(&config, key, text, sizeof(text));
+	ck_assert_str_eq(text, "70-75,77,80,9000-9011");
+	ck_assert_int_eq(config_set(&config, key, "0", CONFIG_COMMAND_LINE, why, sizeof(why)),
+		-EINVAL);
+	ck_assert_int_eq(config_set(&config, key, "9-8", CONFIG_COMMAND_LINE, why, sizeof(why)),
+		-EINVAL);
+}
+END_TEST
+
 /* The page has a row for each key, with its form, default and help. Runs at the top of the tree. */
 START_TEST(config_page_has_every_key)
 {
@@ -448,6 +492,8 @@ static Suite *suite(void)
 
 	tcase_add_test(c, config_defaults_serve_the_common_case);
 	tcase_add_test(c, config_tunables_default_to_the_engines);
+	tcase_add_loop_test(c, config_text_of_a_tunable_is_its_value, 0, (int)config_key_count);
+	tcase_add_test(c, config_reserved_ports_are_sorted_and_joined);
 	tcase_add_test(c, config_file_sets_every_kind_of_key);
 	tcase_add_test(c, config_environment_wins_over_file);
 	tcase_add_test(c, config_command_line_wins_and_lists_extend);
