@@ -306,7 +306,7 @@ void tcp_request_input(struct stack *s, struct tcp_request *req, struct tcp_segm
 	u32 expected = req->irs + 1, end = tcp_segment_end(seg);
 	bool in_window = end == seg->seq ? seg->seq - expected <= req->rcv_wnd
 					 : seq_in_window(seg->seq, expected, req->rcv_wnd) ||
-						   seq_gt(end, expected);
+						   (seq_lt(seg->seq, expected) && seq_gt(end, expected));
 
 	if ((seg->flags & (TH_SYN | TH_ACK | TH_RST)) == TH_SYN && seg->seq == req->irs) {
 		if (s->now_ns - req->sent_ns >= NS_PER_MS ||
@@ -320,7 +320,7 @@ void tcp_request_input(struct stack *s, struct tcp_request *req, struct tcp_segm
 		if (seg->seq ==
 			expected) /* back to LISTEN: the listener hears nothing of it (H11) */
 			tcp_request_free(s, req);
-		else if (in_window)
+		else if (seq_in_window(seg->seq, expected, req->rcv_wnd))
 			tcp_request_challenge(s, req);
 		else
 			counter_inc(s, counter_tcp_out_of_window);

@@ -133,6 +133,12 @@ static bool tcp_timewait_newer(
 	return seq_gt(seg->seq, tw->rcv_nxt);
 }
 
+static bool tcp_timewait_acceptable(const struct tcp_timewait *tw, const struct tcp_segment *seg)
+{
+	return seq_in_window(seg->seq, tw->rcv_nxt, tw->rcv_wnd) ||
+	       (seq_lt(seg->seq, tw->rcv_nxt) && seq_gt(tcp_segment_end(seg), tw->rcv_nxt));
+}
+
 bool tcp_timewait_input(struct stack *s, struct tcp_timewait *tw, struct tcp_segment *seg)
 {
 	bool old = tw->timestamps && tcp_paws_reject(s, tw->ts_recent, tw->ts_recent_ns, &seg->opt);
@@ -154,8 +160,11 @@ bool tcp_timewait_input(struct stack *s, struct tcp_timewait *tw, struct tcp_seg
 		tcp_timewait_ack(s, tw);
 		return false;
 	}
-	if (!(seg->flags & TH_ACK))
+	if (!(seg->flags & TH_ACK)) {
+		if (!tcp_timewait_acceptable(tw, seg)) /* RFC 9293 3.10.7.4, first */
+			tcp_timewait_ack(s, tw);
 		return false;
+	}
 	if (!old && seg->flags & TH_FIN &&
 		tcp_segment_end(seg) == tw->rcv_nxt) { /* our last ACK was lost */
 		if (seg->opt.flags & TCP_OPT_TIMESTAMP && tw->timestamps) {

@@ -196,10 +196,9 @@ static void run_file(struct wire *w, FILE *file, bool included)
 	wire_none_waiting(w);
 }
 
-bool wire_run(const char *path, const u32 *isn, char *why, size_t why_size)
+static bool run_script(FILE *file, const u32 *isn, char *why, size_t why_size)
 {
 	struct wire *w = calloc(1, sizeof(*w));
-	FILE *file = fopen(path, "r");
 	volatile bool passed = false;
 
 	snprintf(why, why_size, "cannot be read");
@@ -230,4 +229,14 @@ bool wire_run(const char *path, const u32 *isn, char *why, size_t why_size)
 		munmap(w->memory, w->memory_size);
 	free(w);
 	return passed;
+}
+
+bool wire_run(const char *path, const u32 *isn, char *why, size_t why_size)
+{
+	return run_script(fopen(path, "r"), isn, why, why_size);
+}
+
+bool wire_run_text(const char *text, size_t len, const u32 *isn, char *why, size_t why_size)
+{
+	return run_script(fmemopen((void *)(uintptr_t)text, len, "r"), isn, why, why_size);
 }

@@ -45,4 +45,7 @@ static inline u8 wire_pattern(u32 position)
  */
 bool wire_run(const char *path, const u32 *isn, char *why, size_t why_size);
 
+/* The same for a script in memory. */
+bool wire_run_text(const char *text, size_t len, const u32 *isn, char *why, size_t why_size);
+
 #endif

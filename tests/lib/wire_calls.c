@@ -195,6 +195,8 @@ static void call_info(struct wire *w)
 		got = (s64)(t->rtt.srtt_ns / NS_PER_MS);
 	else if (strcmp(field, "snd_wnd") == 0)
 		got = t->snd_wnd;
+	else if (strcmp(field, "snd_una") == 0)
+		got = t->snd_una - w->flow.our_isn;
 	else
 		wire_fail(w, "field '%s' is unknown", field);
 	wire_expect(w, got, want);
