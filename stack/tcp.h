@@ -74,9 +74,6 @@ enum tcp_rate { TCP_RATE_IDLE, TCP_RATE_BUSY, TCP_RATE_WINDOW };
 /* tcp_rates.c */
 struct tcp_rates {
 	u64 since_ns, busy_ns, window_ns;
-	u64 round_ns, round_acked; /* of the round that is being measured, 0: none */
-	u64 delivery;		   /* bytes a second in the last one */
-	u32 round_end;
 	u8 state; /* enum tcp_rate */
 };
 
@@ -129,7 +126,14 @@ struct tcp {
 	bool frto;	 /* the timeout may have been too early: RFC 5682 */
 	bool frto_new;	 /* new data goes before what is lost */
 	bool rescued;	 /* the rescue retransmission of this recovery has been sent */
-	u32 delivered, delivered_us, first_us; /* for the delivery rate: bytes, and when */
+	/* The delivery rate (tcp_delivery.c): bytes that have arrived and when the last did, bytes
+	 * ever taken for lost, when the first of the flight was sent; the mark behind which the
+	 * program uses the window again, 0: it does; and the last sample. */
+	u32 delivered, delivered_us, lost, first_us, app_limited;
+	u32 rate_delivered, rate_interval_us;
+	bool rate_limited;
+	u64 pacing_rate; /* bytes a second */
+	u64 pace_ns;	 /* when the next segment may go, if segments are paced */
 	/* Receiving. */
 	u32 rcv_nxt;
 	u32 rcv_wnd_end; /* right edge of the window as advertised */

@@ -114,7 +114,6 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 		ack.rtt_ns = tcp_ack_rtt(s, t, seg);
 		tcp_record_acked(s, t, seg, &news);
 		tcp_ack_advance(s, sk, t, seg->ack);
-		tcp_rates_acked(s, t);
 	}
 	tcp_record_sacks(s, t, seg, &news);
 	news.duplicate = tcp_ack_duplicate(t, seg, acked, news.flight, window_changed, news.sacked);
@@ -122,6 +121,8 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 		tcp_recovery_probe_mended(t);
 	tcp_recovery_ack(s, t, seg, &news);
 	tcp_ack_delivered(s, t, &news);
+	tcp_delivery_sample(t, &news.sample);
+	ack.sample = news.sample;
 	ack.delivered = news.delivered;
 	if (t->recovery ==
 		TCP_LOSS) /* what arrived long ago does not clock out a burst (RFC 3465 2.3) */
@@ -131,6 +132,7 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 		t->recovery == TCP_RECOVERY; /* the ACK that ends it does not grow the window */
 	if (acked && !ack.in_recovery)
 		tcp_cc_of(t)->acked(t, &ack);
+	tcp_pace_update(s, sk, t);
 	t->totals.delivered += acked / MAX(t->mss, 1u);
 	if (acked) {
 		t->acked_ns = s->now_ns;

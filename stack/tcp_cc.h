@@ -13,6 +13,23 @@ struct tcp;
 /* Numbers of the algorithms: the index in the table, stored in struct tcp and in the tunables. */
 enum tcp_cc { TCP_CC_RENO, TCP_CC_CUBIC, TCP_CCS };
 
+/* What an ACK tells of the path, by the segment that was sent last among those that it delivers. */
+struct tcp_sample {
+	bool any;	  /* it delivers something */
+	bool timed;	  /* rtt_us is set */
+	bool app_limited; /* sent while the program left the window unused */
+	bool again;	  /* a retransmission */
+	u32 end, sent_us; /* which segment it is */
+	u32 send_us;	  /* time in which its flight was sent */
+	u32 prior_us, prior_delivered, prior_lost; /* as they were when it was sent */
+	u32 in_flight;				   /* behind it, when it was sent */
+	/* The result: */
+	u32 delivered;	 /* bytes that have arrived since it was sent, */
+	u32 lost;	 /* were taken for lost since, */
+	u32 interval_us; /* and the time that this took; 0: no valid sample */
+	u32 rtt_us;	 /* least round trip among what this ACK delivers, but for retransmissions */
+};
+
 /* What an acknowledgement told. */
 struct tcp_cc_ack {
 	u64 now_ns;
@@ -22,6 +39,7 @@ struct tcp_cc_ack {
 	u32 in_flight;	   /* before this ACK */
 	bool cwnd_limited; /* the window was used fully (RFC 7661, RFC 5681 3.1) */
 	bool in_recovery;
+	struct tcp_sample sample;
 };
 
 struct tcp_cc_ops {
@@ -31,6 +49,7 @@ struct tcp_cc_ops {
 	u32 (*ssthresh)(struct tcp *t, u32 in_flight); /* after a loss */
 	void (*recovered)(struct tcp *t);	       /* all that was lost has arrived */
 	void (*timeout)(struct tcp *t);		       /* retransmission timeout */
+	bool paces; /* it sets pacing_rate, and segments are held to that */
 };
 
 const struct tcp_cc_ops *tcp_cc_of(const struct tcp *t);

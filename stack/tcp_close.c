@@ -32,6 +32,7 @@ void tcp_block_reset(struct tcp *t)
 		.mss = TCP_MSS_DEFAULT,
 		.rcv_mss = TCP_MSS_DEFAULT,
 		.ssthresh = UINT32_MAX,
+		.pacing_rate = UINT64_MAX,
 		.rtx_at = NEVER,
 		.reo_at = NEVER,
 		.tlp_at = NEVER,

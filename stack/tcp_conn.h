@@ -105,8 +105,22 @@ static inline bool tcp_all_sent(const struct tcp *t)
 
 /* --- tcp_rates.c --- */
 void tcp_rates_sent(struct stack *s, struct tcp *t); /* after everything that could be sent was */
-void tcp_rates_acked(const struct stack *s, struct tcp *t); /* something has been acknowledged */
 struct tcp_rates tcp_rates_now(const struct stack *s, const struct tcp *t);
+
+/* --- tcp_delivery.c: the delivery rate --- */
+/* Stamps what is being sent; `first`: nothing else is in flight. */
+void tcp_delivery_sent(const struct stack *s, struct tcp *t, bool first, struct tcp_sent_run *run);
+void tcp_delivery_arrived(
+	const struct stack *s, struct tcp *t, const struct tcp_sent_run *run, struct tcp_sample *a);
+void tcp_delivery_sample(struct tcp *t, struct tcp_sample *a); /* completes an ACK's sample */
+void tcp_delivery_limited(struct stack *s, struct tcp *t);     /* before the program's bytes */
+u64 tcp_delivery_rate(const struct tcp *t);		       /* bytes a second */
+
+/* --- tcp_pace.c: pacing --- */
+void tcp_pace_update(const struct stack *s, const struct sock *sk, struct tcp *t);
+bool tcp_pace_wait(struct stack *s, const struct sock *sk, struct tcp *t);
+void tcp_pace_sent(const struct stack *s, const struct sock *sk, struct tcp *t, u32 len);
+u32 tcp_pace_quantum(const struct stack *s, const struct tcp *t, u32 mss, u32 most);
 
 /* --- tcp_trace.c: the log --- */
 void tcp_set_state(struct stack *s, const struct sock *sk, struct tcp *t, enum tcp_state state);
@@ -188,12 +202,14 @@ struct tcp_news {
 	bool duplicate; /* RFC 5681 2 */
 	bool dsack;
 	bool original; /* something that was sent only once has arrived */
+	struct tcp_sample sample;
 };
 
 /* --- tcp_recovery.c: the record of what is in flight, and what is done about losses --- */
 struct tcp_sent *tcp_record(struct stack *s, const struct tcp *t); /* NULL: nothing is in flight */
 struct tcp_sent *tcp_record_make(struct stack *s, struct tcp *t);  /* NULL: no memory */
 void tcp_record_clear(struct stack *s, struct tcp *t);
+void tcp_record_lose(struct tcp *t, struct tcp_sent *r, u32 i); /* takes a run for lost */
 void tcp_record_sent(struct stack *s, struct tcp *t, u32 seq, u32 end); /* for the first time */
 void tcp_record_acked(
 	struct stack *s, struct tcp *t, const struct tcp_segment *seg, struct tcp_news *news);

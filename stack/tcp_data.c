@@ -248,6 +248,7 @@ s64 tcp_send_commit(struct stack *s, struct sock *sk, struct plan *plan, u32 cop
 		tcp_commit_spans(s, sk, t, plan, 0);
 		return ret == -EAGAIN ? -EPIPE : ret;
 	}
+	tcp_delivery_limited(s, t);
 	copied = tcp_commit_spans(s, sk, t, plan, copied);
 	if (!copied) /* nothing sent pushes nothing that MSG_MORE holds back */
 		return 0;

@@ -281,6 +281,7 @@ static bool tcp_send_data(
 	t->sent_ns = s->now_ns;
 	t->totals.data_segs_out += tcp_segment_count(*sent, tcp_full_segment(t));
 	t->totals.bytes_sent += *sent;
+	tcp_pace_sent(s, sk, t, *sent);
 	if (!t->stalled_ns)
 		t->stalled_ns = MAX(s->now_ns, 1);
 	if (tcp_send_frame(s, sk, t, frame, &h) == -EMSGSIZE)
@@ -290,12 +291,12 @@ static bool tcp_send_data(
 }
 
 /* Largest payload of one segment now: a super-frame when the device segments. */
-static u32 tcp_segment_limit(const struct tcp *t)
+static u32 tcp_segment_limit(const struct stack *s, const struct tcp *t)
 {
 	u32 mss = tcp_full_segment(t), headers = HEADERS_MAX;
 	u32 most = t->gso_max > headers ? t->gso_max - headers : 0;
 
-	return most > mss ? most - most % mss : mss;
+	return most > mss ? tcp_pace_quantum(s, t, mss, most) : mss;
 }
 
 static bool tcp_tx_full(struct stack *s, struct tcp *t)
@@ -468,14 +469,14 @@ static bool tcp_can_send(const struct tcp *t)
 
 static void tcp_output_data(struct stack *s, struct sock *sk, struct tcp *t)
 {
-	u32 limit = tcp_segment_limit(t), mss = tcp_full_segment(t);
+	u32 limit = tcp_segment_limit(s, t), mss = tcp_full_segment(t);
 
 	tcp_idle_restart(s, t);
 	t->flags &= ~(u32)TCPF_CWND_LIMITED;
 	for (;;) {
 		u32 pipe, room;
 
-		if (tcp_tx_full(s, t))
+		if (tcp_pace_wait(s, sk, t) || tcp_tx_full(s, t))
 			return;
 		pipe = tcp_pipe(s, t);
 		room = t->cwnd > pipe ? t->cwnd - pipe : 0;

@@ -109,7 +109,7 @@ static u32 count_lost(struct tcp *t, struct tcp_sent *r)
 		} else if (above > (DUP_THRESH - 1) * (u32)t->mss &&
 			   !(run->flags & (SENT_LOST | SENT_AGAIN))) {
 			found += run->end - run->start;
-			tcp_sent_mark(r, i, SENT_LOST, 0);
+			tcp_record_lose(t, r, i);
 			t->lost_hint = seq_min(t->lost_hint, run->start);
 		}
 	}
@@ -148,7 +148,7 @@ u32 tcp_rack_detect(struct stack *s, struct tcp *t)
 		if (run->flags & SENT_AGAIN)
 			counter_inc(s, counter_tcp_lost_retransmit);
 		found += run->end - run->start;
-		tcp_sent_mark(r, i, SENT_LOST, SENT_AGAIN);
+		tcp_record_lose(t, r, i);
 		t->lost_hint = seq_min(t->lost_hint, run->start);
 	}
 	if (wait_us)

@@ -1,10 +1,6 @@
 /*
- * How fast a connection sends and what holds it up, for TCP_INFO: the time with something to send,
- * the part of it in which the peer's window allowed no more, and the rate at which data was
- * delivered in the last round trip.
- *
- * A round begins with what is in flight when the one before has ended, and ends with its
- * acknowledgement.
+ * What holds a connection up, for TCP_INFO: the time with something to send, and the part of it in
+ * which the peer's window allowed no more.
  */
 #include "stack/tcp_conn.h"
 
@@ -32,22 +28,6 @@ void tcp_rates_sent(struct stack *s, struct tcp *t)
 		r->state = TCP_RATE_WINDOW;
 	else
 		r->state = TCP_RATE_BUSY;
-	if (!r->round_ns && tcp_flight(t)) {
-		r->round_ns = MAX(s->now_ns, 1);
-		r->round_end = t->snd_nxt;
-		r->round_acked = t->totals.bytes_acked;
-	}
-}
-
-void tcp_rates_acked(const struct stack *s, struct tcp *t)
-{
-	struct tcp_rates *r = &t->rates;
-
-	if (!r->round_ns || seq_lt(t->snd_una, r->round_end))
-		return;
-	r->delivery = (t->totals.bytes_acked - r->round_acked) * NS_PER_S /
-		      MAX(s->now_ns - r->round_ns, 1);
-	r->round_ns = 0;
 }
 
 struct tcp_rates tcp_rates_now(const struct stack *s, const struct tcp *t)

@@ -61,6 +61,15 @@ struct tcp_sent *tcp_record_make(struct stack *s, struct tcp *t)
 	return tcp_record(s, t);
 }
 
+void tcp_record_lose(struct tcp *t, struct tcp_sent *r, u32 i)
+{
+	const struct tcp_sent_run *run = tcp_sent_at(r, i);
+
+	if ((run->flags & (SENT_LOST | SENT_AGAIN)) != SENT_LOST)
+		t->lost += run->end - run->start;
+	tcp_sent_mark(r, i, SENT_LOST, SENT_AGAIN);
+}
+
 void tcp_record_clear(struct stack *s, struct tcp *t)
 {
 	if (t->sent)
@@ -71,15 +80,12 @@ void tcp_record_clear(struct stack *s, struct tcp *t)
 void tcp_record_sent(struct stack *s, struct tcp *t, u32 seq, u32 end)
 {
 	struct tcp_sent *r = tcp_record(s, t);
-	struct tcp_sent_run run = {.start = seq, .end = end, .sent_us = tcp_us_now(s)};
+	struct tcp_sent_run run = {.start = seq, .end = end};
 
 	if (!r)
 		return;
-	if (!r->count)
-		t->first_us = t->delivered_us = run.sent_us;
-	run.delivered = t->delivered;
-	run.delivered_us = t->delivered_us;
-	run.first_us = t->first_us;
+	tcp_delivery_sent(s, t, !r->count, &run);
+	run.in_flight = tcp_pipe(s, t) + (end - seq);
 	t->prr_out += end - seq;
 	tcp_sent_add(r, &run);
 }
@@ -100,6 +106,7 @@ void tcp_record_acked(
 		if (!(run.flags & SENT_TWICE) && seq_leq(run.end, t->recover))
 			news->original = true;
 		tcp_rack_delivered(s, t, seg, &run);
+		tcp_delivery_arrived(s, t, &run, &news->sample);
 	}
 	if (!r)
 		return;
@@ -147,6 +154,7 @@ static void record_sacked(struct stack *s, struct tcp *t, const struct tcp_segme
 		if (!(run->flags & SENT_TWICE) && seq_leq(run->end, t->recover))
 			news->original = true;
 		tcp_rack_delivered(s, t, seg, run);
+		tcp_delivery_arrived(s, t, run, &news->sample);
 		tcp_sent_mark(r, i, SENT_SACKED, SENT_LOST | SENT_AGAIN);
 	}
 	from = from ? from - 1 : 0;
@@ -204,7 +212,7 @@ static void lose_first(struct stack *s, struct tcp *t, u32 bytes)
 	tcp_sent_split(r, t->snd_una + MIN(bytes, tcp_flight(t)));
 	if (tcp_sent_at(r, 0)->flags & SENT_SACKED)
 		return;
-	tcp_sent_mark(r, 0, SENT_LOST, SENT_AGAIN);
+	tcp_record_lose(t, r, 0);
 	t->lost_hint = t->snd_una;
 }
 
@@ -418,7 +426,7 @@ void tcp_recovery_timeout(struct stack *s, struct tcp *t)
 			tcp_sent_mark(r, i, 0, SENT_SACKED);
 		if (!(tcp_sent_at(r, i)->flags & SENT_SACKED) &&
 			(i == 0 || !tcp_rack_waits(s, t, tcp_sent_at(r, i))))
-			tcp_sent_mark(r, i, SENT_LOST, SENT_AGAIN);
+			tcp_record_lose(t, r, i);
 	}
 	t->flags &= ~(u32)TCPF_RTT_TIMING;
 	t->probe_out = t->frto_new = t->frto = false; /* Karn */
@@ -517,11 +525,9 @@ void tcp_recovery_sent(struct stack *s, struct tcp *t, u32 seq, u32 end)
 
 		if (run->flags & SENT_SACKED)
 			continue;
-		tcp_sent_mark(r, i, SENT_AGAIN | SENT_TWICE, SENT_LIMITED);
-		run->sent_us = tcp_us_now(s);
-		run->delivered = t->delivered;
-		run->delivered_us = t->delivered_us;
-		run->first_us = t->first_us;
+		tcp_sent_mark(r, i, SENT_AGAIN | SENT_TWICE, 0);
+		tcp_delivery_sent(s, t, false, run);
+		run->in_flight = tcp_pipe(s, t);
 	}
 	tcp_sent_join(r, from ? from - 1 : 0, MIN(tcp_sent_find(r, end), r->count));
 }

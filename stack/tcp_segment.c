@@ -79,6 +79,7 @@ void tcp_established(struct stack *s, struct sock *sk, struct tcp *t, const stru
 	t->snd_wl1 = seg->seq;
 	t->snd_wl2 = seg->ack;
 	tcp_cc_of(t)->init(t);
+	tcp_pace_update(s, sk, t);
 	tcp_sndbuf_grow(s, sk, t);
 	/* A repair begins the handshake's last step again until the state says that it is done. */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);

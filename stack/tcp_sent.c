@@ -66,6 +66,7 @@ void tcp_sent_add(struct tcp_sent *r, const struct tcp_sent_run *run)
 		tcp_sent_sum(r, last, -1);
 		last->end = run->end;
 		last->sent_us = run->sent_us;
+		last->in_flight = run->in_flight;
 		tcp_sent_sum(r, last, 1);
 		return;
 	}
@@ -98,6 +99,7 @@ u32 tcp_sent_split(struct tcp_sent *r, u32 seq)
 	run = tcp_sent_at(r, i);
 	run[1] = run[0];
 	run[0].end = seq;
+	run[0].in_flight -= MIN(run[1].end - seq, run[0].in_flight);
 	run[1].start = seq;
 	return i + 1;
 }
@@ -129,6 +131,12 @@ void tcp_sent_cut(struct tcp_sent *r, u32 seq)
 		r->first = 0;
 }
 
+static void tcp_sent_join_next(struct tcp_sent_run *run, const struct tcp_sent_run *next)
+{
+	run->end = next->end;
+	run->in_flight = next->in_flight;
+}
+
 void tcp_sent_join(struct tcp_sent *r, u32 from, u32 to)
 {
 	u32 kept = from, last = MIN(to, r->count - 1);
@@ -137,7 +145,7 @@ void tcp_sent_join(struct tcp_sent *r, u32 from, u32 to)
 		return;
 	for (u32 i = from + 1; i <= last; i++) {
 		if (tcp_sent_alike(tcp_sent_at(r, kept), tcp_sent_at(r, i)))
-			tcp_sent_at(r, kept)->end = tcp_sent_at(r, i)->end;
+			tcp_sent_join_next(tcp_sent_at(r, kept), tcp_sent_at(r, i));
 		else
 			*tcp_sent_at(r, ++kept) = *tcp_sent_at(r, i);
 	}

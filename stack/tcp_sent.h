@@ -30,6 +30,8 @@ struct tcp_sent_run {
 	u32 delivered;	  /* bytes delivered by then */
 	u32 delivered_us; /* when the last of these was */
 	u32 first_us;	  /* when the first of the flight was sent */
+	u32 lost;	  /* bytes taken for lost by then */
+	u32 in_flight;	  /* bytes in flight behind its last one */
 };
 
 struct tcp_sent {

@@ -283,7 +283,7 @@ static void tcp_info_flight(struct stack *s, const struct tcp *t, struct tcp_inf
 	i->notsent_bytes = t->snd_end - seq_min(t->snd_nxt, t->snd_end);
 	i->snd_wnd = t->snd_wnd;
 	i->rcv_wnd = tcp_rcv_window(t);
-	i->pacing_rate = UINT64_MAX;
+	i->pacing_rate = t->pacing_rate;
 }
 
 static void tcp_info_totals(const struct stack *s, const struct tcp *t, struct tcp_info_out *i)
@@ -303,7 +303,8 @@ static void tcp_info_totals(const struct stack *s, const struct tcp *t, struct t
 	i->bytes_retrans = n->bytes_retrans;
 	i->dsack_dups = n->dsack_dups;
 	i->rcv_ooopack = n->rcv_ooo;
-	i->delivery_rate = rates.delivery;
+	i->delivery_rate = tcp_delivery_rate(t);
+	i->app_limited = t->rate_limited;
 	i->busy_time = rates.busy_ns / NS_PER_US;
 	i->rwnd_limited = rates.window_ns / NS_PER_US;
 }
@@ -482,5 +483,7 @@ void tcp_opt_changed(struct stack *s, struct sock *sk, int level, int name)
 		tcp_timer_update(s, sk, t);
 	} else if (name == LX_SO_SNDBUF || name == LX_SO_SNDBUFFORCE) {
 		tcp_writable(s, sk, t);
+	} else if (name == LX_SO_MAX_PACING_RATE) {
+		t->pacing_rate = MIN(t->pacing_rate, sk->max_pacing_rate);
 	}
 }

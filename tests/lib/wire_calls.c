@@ -115,15 +115,35 @@ static const struct {
 	{"SO_OOBINLINE", LX_SOL_SOCKET, LX_SO_OOBINLINE}, {"SO_REUSEADDR", LX_SOL_SOCKET, LX_SO_REUSEADDR},
 	{"SO_RCVLOWAT", LX_SOL_SOCKET, LX_SO_RCVLOWAT}, {"SO_LINGER", LX_SOL_SOCKET, LX_SO_LINGER}, {"IP_TTL", LX_SOL_IP, LX_IP_TTL},
 	{"IP_TOS", LX_SOL_IP, LX_IP_TOS}, {"IP_MTU", LX_SOL_IP, LX_IP_MTU}, {"IP_RECVERR", LX_SOL_IP, LX_IP_RECVERR},
-	{"IP_MTU_DISCOVER", LX_SOL_IP, LX_IP_MTU_DISCOVER}, {"SO_REUSEPORT", LX_SOL_SOCKET, LX_SO_REUSEPORT}};
+	{"IP_MTU_DISCOVER", LX_SOL_IP, LX_IP_MTU_DISCOVER}, {"SO_REUSEPORT", LX_SOL_SOCKET, LX_SO_REUSEPORT},
+	{"SO_MAX_PACING_RATE", LX_SOL_SOCKET, LX_SO_MAX_PACING_RATE}};
+
+/* `setopt c TCP_CONGESTION bbr`, `getopt c TCP_CONGESTION = bbr` */
+static void call_congestion(struct wire *w, ref sock, bool set, s64 want)
+{
+	char name[16] = {0};
+	u32 len = sizeof(name);
+
+	if (set) {
+		wire_expect(w, sock_setopt(w->s, sock, LX_SOL_TCP, LX_TCP_CONGESTION, wire_word(w, 3), (u32)strlen(w->word[3])), want);
+		return;
+	}
+	if (sock_getopt(w->s, sock, LX_SOL_TCP, LX_TCP_CONGESTION, name, &len) < 0 || strcmp(name, wire_word(w, 4)) != 0)
+		wire_fail(w, "congestion control %s, not %s", name, w->word[4]);
+}
 
 static void call_option(struct wire *w, bool set)
 {
-	s64 want = wire_expected(w, set ? 0 : INT64_MIN);
+	bool congestion = strcmp(wire_word(w, 2), "TCP_CONGESTION") == 0;
+	s64 want = congestion && !set ? 0 : wire_expected(w, set ? 0 : INT64_MIN);
 	ref sock = wire_named(w, wire_word(w, 1))->sock;
 	int value[2] = {0, 0};
 	u32 len = sizeof(value[0]), i;
 
+	if (congestion) {
+		call_congestion(w, sock, set, want);
+		return;
+	}
 	for (i = 0; i < ARRAY_LEN(options) && strcmp(options[i].name, wire_word(w, 2)) != 0; i++)
 		;
 	if (i == ARRAY_LEN(options))
@@ -185,6 +205,12 @@ static void call_info(struct wire *w)
 		got = t->cwnd;
 	else if (strcmp(field, "ssthresh") == 0)
 		got = t->ssthresh;
+	else if (strcmp(field, "pacing_rate") == 0)
+		got = (s64)t->pacing_rate;
+	else if (strcmp(field, "delivery_rate") == 0)
+		got = (s64)tcp_delivery_rate(t);
+	else if (strcmp(field, "app_limited") == 0)
+		got = t->rate_limited;
 	else if (strcmp(field, "mss") == 0)
 		got = t->mss;
 	else if (strcmp(field, "backoff") == 0)

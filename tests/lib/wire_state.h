@@ -6,7 +6,7 @@
 
 #include "stack/ip.h"
 #include "stack/linux.h"
-#include "stack/tcp.h"
+#include "stack/tcp_conn.h"
 #include "tests/lib/wire.h"
 
 enum { WORDS = 48, SOCKS = 64, FLOWS = 64, QUEUE = 4096, FRAME_MAX_BYTES = 70000 };
