@@ -25,13 +25,36 @@ static bool tcp_ack_window(struct tcp *t, const struct tcp_segment *seg)
 	return window != before;
 }
 
+/*
+ * The duplicate that this ACK reports is the first segment outstanding, sent again: it has arrived
+ * before, and the ACK of that was lost. The timestamp echoed is that of the first arrival, and would
+ * give all the time since for a round trip; the answer is to the last transmission.
+ */
+static u64 tcp_ack_rtt_again(struct stack *s, const struct tcp *t, const struct tcp_segment *seg)
+{
+	struct tcp_sent *r = tcp_record(s, t);
+	const struct tcp_sent_run *first = r && r->count ? tcp_sent_at(r, 0) : NULL;
+	u64 rtt;
+
+	if (!first || !(first->flags & SENT_TWICE) || !(seg->opt.flags & TCP_OPT_SACK) ||
+		!seg->opt.sack_count || seq_gt(seg->opt.sack[0].start, first->start) ||
+		seq_leq(seg->opt.sack[0].end, first->start) ||
+		seq_gt(seg->opt.sack[0].end, seg->ack))
+		return 0;
+	rtt = (tcp_us_now(s) - first->sent_us) * NS_PER_US;
+	/* Far less than ever: it answers an earlier one. */
+	return t->rtt.min_ns == NEVER || rtt >= t->rtt.min_ns / 2 ? MAX(rtt, 1) : 0;
+}
+
 /* A sample of the round trip, 0 if this ACK gives none. */
 static u64 tcp_ack_rtt(struct stack *s, struct tcp *t, const struct tcp_segment *seg)
 {
-	u64 rtt = 0;
+	u64 rtt = tcp_ack_rtt_again(s, t, seg);
 	u32 ms;
 
-	if (t->flags & TCPF_RTT_TIMING && seq_geq(seg->ack, t->rtt_seq)) {
+	if (rtt) {
+		t->flags &= ~(u32)TCPF_RTT_TIMING;
+	} else if (t->flags & TCPF_RTT_TIMING && seq_geq(seg->ack, t->rtt_seq)) {
 		t->flags &= ~(u32)TCPF_RTT_TIMING;
 		rtt = MAX(s->now_ns - t->rtt_sent_ns, 1);
 	} else if (t->flags & TCPF_RETRANSMITTED && t->flags & TCPF_TIMESTAMP &&

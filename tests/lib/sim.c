@@ -432,8 +432,7 @@ struct sim_result sim_transfer(const struct sim_config *config)
 	open_hosts(m);
 	drain(m, 0);
 	drain(m, 1);
-	while (!failure && !(all_closed(m) && stack_idle(m->host[0]) &&
-				   !slab_in_use(m->host[1], SLAB_TCP_TIMEWAIT) && !m->flights)) {
+	while (!failure && !(all_closed(m) && !m->flights && !check_left_over(m))) {
 		if (!turn(m, &failure))
 			failure = all_closed(m) ? NULL : "both hosts wait for ever";
 		else if (m->now_ns - begin > config->limit_ns + 300 * NS_PER_S)
