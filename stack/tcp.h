@@ -77,6 +77,14 @@ struct tcp_rates {
 	u8 state; /* enum tcp_rate */
 };
 
+/* tcp_hystart.c: RFC 9406; least round trips, UINT32_MAX: none */
+struct tcp_hystart {
+	u32 last_us, current_us, baseline_us; /* of the round before, of this, of CSS's first */
+	u32 window_end;			      /* the round ends when this is acknowledged */
+	u8 samples, rounds;		      /* in this round; of CSS */
+	bool css;
+};
+
 struct tcp {
 	struct slab_head slab;
 	ref sock;
@@ -132,6 +140,13 @@ struct tcp {
 	u32 delivered, delivered_us, lost, first_us, app_limited;
 	u32 rate_delivered, rate_interval_us;
 	bool rate_limited;
+	/* Use of the window (tcp_cwnd.c): the most in flight until usage_end is acknowledged;
+	 * pipeACK of this sampling period and the last, and the round that is being measured. */
+	u32 usage_max, usage_end;
+	u32 pipe_ack, pipe_before, pipe_start, pipe_end;
+	u64 pipe_ns;
+	u64 unvalidated_ns; /* since when less than half of the window is used, 0: it is */
+	struct tcp_hystart hystart;
 	u64 pacing_rate; /* bytes a second */
 	u64 pace_ns;	 /* when the next segment may go, if segments are paced */
 	/* Receiving. */
@@ -171,7 +186,7 @@ struct tcp {
 	u8 urg_state; /* enum tcp_urg */
 	u8 urg_byte;
 	u32 urg_seq;
-	u64 cc_private[8];
+	u64 cc_private[32];
 	/* Receive buffer auto-tuning. */
 	u64 drs_ns;
 	u32 drs_seq, drs_space;

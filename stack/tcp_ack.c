@@ -129,8 +129,7 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 	bool window_changed = tcp_ack_window(t, seg);
 	bool recovering = t->recovery == TCP_RECOVERY;
 
-	ack.cwnd_limited =
-		t->flags & TCPF_CWND_LIMITED || (t->cwnd < t->ssthresh && 2 * pipe > t->cwnd);
+	ack.cwnd_limited = tcp_cwnd_limited(t);
 	t->probes = 0;
 	sk->soft_error = 0; /* the path works, whatever a router said */
 	if (acked) {
@@ -153,8 +152,12 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 	ack.in_recovery =
 		recovering ||
 		t->recovery == TCP_RECOVERY; /* the ACK that ends it does not grow the window */
-	if (acked && !ack.in_recovery)
+	if (tcp_cc_of(t)->model)
+		tcp_cc_of(t)->model(t, &ack);
+	else if (acked && !ack.in_recovery)
 		tcp_cc_of(t)->acked(t, &ack);
+	if (acked)
+		tcp_cwnd_validate(s, t);
 	tcp_pace_update(s, sk, t);
 	t->totals.delivered += acked / MAX(t->mss, 1u);
 	if (acked) {

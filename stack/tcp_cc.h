@@ -42,6 +42,8 @@ struct tcp_cc_ack {
 	struct tcp_sample sample;
 };
 
+struct tcp_sent_run;
+
 struct tcp_cc_ops {
 	const char *name;
 	void (*init)(struct tcp *t);
@@ -49,12 +51,25 @@ struct tcp_cc_ops {
 	u32 (*ssthresh)(struct tcp *t, u32 in_flight); /* after a loss */
 	void (*recovered)(struct tcp *t);	       /* all that was lost has arrived */
 	void (*timeout)(struct tcp *t);		       /* retransmission timeout */
+	void (*undo)(struct tcp *t); /* there was no loss: cwnd and ssthresh are as before it */
 	bool paces; /* it sets pacing_rate, and segments are held to that */
+	/*
+	 * Of algorithms that follow a model of the path instead of `acked`: called for every ACK,
+	 * in recovery too, and owns cwnd at all times.
+	 */
+	void (*model)(struct tcp *t, const struct tcp_cc_ack *ack);
+	void (*lost)(struct tcp *t, const struct tcp_sent_run *run); /* taken for lost */
+	void (*sending)(struct tcp *t, u64 now_ns); /* before data goes with nothing in flight */
 };
 
 const struct tcp_cc_ops *tcp_cc_of(const struct tcp *t);
 const char *tcp_cc_name(u32 cc);
 int tcp_cc_by_name(const char *name, u32 len); /* number, or -1 */
+
+/* tcp_hystart.c: grows the window below ssthresh; the bytes of the ACK that are left for congestion
+ * avoidance. */
+void tcp_hystart_init(struct tcp *t);
+u32 tcp_slow_start(struct tcp *t, const struct tcp_cc_ack *ack);
 
 /* RFC 6928: 10 segments, and not more than 14,600 bytes unless two segments are more. */
 u32 tcp_cc_initial_window(u32 mss);

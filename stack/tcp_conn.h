@@ -116,6 +116,12 @@ void tcp_delivery_sample(struct tcp *t, struct tcp_sample *a); /* completes an A
 void tcp_delivery_limited(struct stack *s, struct tcp *t);     /* before the program's bytes */
 u64 tcp_delivery_rate(const struct tcp *t);		       /* bytes a second */
 
+/* --- tcp_cwnd.c: is the congestion window used --- */
+void tcp_cwnd_used(struct tcp *t, bool limited); /* after sending */
+bool tcp_cwnd_limited(const struct tcp *t);
+void tcp_cwnd_idle(const struct stack *s, struct tcp *t);
+void tcp_cwnd_validate(const struct stack *s, struct tcp *t);
+
 /* --- tcp_pace.c: pacing --- */
 void tcp_pace_update(const struct stack *s, const struct sock *sk, struct tcp *t);
 bool tcp_pace_wait(struct stack *s, const struct sock *sk, struct tcp *t);

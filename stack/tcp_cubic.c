@@ -3,7 +3,7 @@
  * the time since, which is flat where the loss was (w_max) and steep far from it, whatever the
  * round-trip time. Where NewReno would be ahead, its estimate is used (4.3). Windows are bytes,
  * times milliseconds: the constants C = 0.4 and beta = 0.7 stand as fractions. Slow start is RFC
- * 5681's. A window that the program does not use stands still, and so does the cubic's time (5.8).
+ * 5681's with HyStart++ (tcp_hystart.c). What turns out to have been no loss leaves the curve as it was (4.9). A window that the program does not use stands still, and so does the cubic's time (5.8).
  */
 #include "stack/tcp.h"
 
@@ -11,7 +11,7 @@ enum { BETA = 7, BETA_OF = 10, ALPHA = 9, ALPHA_OF = 17 }; /* alpha = 3 (1 - bet
 
 #define TIME_MAX_MS 100000u /* the cubic is far beyond any window by then */
 
-struct cubic {
+struct epoch {
 	u64 epoch_ns;  /* congestion avoidance began, 0: not yet since the last event */
 	u64 idle_ns;   /* since when the window is not used, 0: it is */
 	u64 grown;     /* fraction of a byte of cwnd: numerator over cwnd */
@@ -23,6 +23,10 @@ struct cubic {
 	u32 origin; /* w_max of this epoch, or where it began when that is above */
 };
 
+struct cubic {
+	struct epoch now, before; /* the last congestion event */
+};
+
 _Static_assert(sizeof(struct cubic) <= sizeof(((struct tcp *)0)->cc_private),
 	"the algorithm's state fits");
 
@@ -31,9 +35,15 @@ static struct cubic *cubic_of(struct tcp *t)
 	return (struct cubic *)(void *)t->cc_private;
 }
 
+static struct epoch *epoch_of(struct tcp *t)
+{
+	return &cubic_of(t)->now;
+}
+
 static void cubic_init(struct tcp *t)
 {
 	*cubic_of(t) = (struct cubic){0};
+	tcp_hystart_init(t);
 }
 
 /* The largest r with r * r * r <= x. */
@@ -59,7 +69,7 @@ static u64 cubic_rise(u32 t_ms, u32 mss)
 }
 
 /* W_cubic(t) (4.2) */
-static u64 cubic_window(const struct cubic *c, u64 t_ms, u32 mss)
+static u64 cubic_window(const struct epoch *c, u64 t_ms, u32 mss)
 {
 	u64 rise;
 
@@ -69,7 +79,7 @@ static u64 cubic_window(const struct cubic *c, u64 t_ms, u32 mss)
 	return rise < c->origin ? c->origin - rise : 0;
 }
 
-static void cubic_begin_epoch(struct tcp *t, struct cubic *c, u64 now_ns)
+static void cubic_begin_epoch(struct tcp *t, struct epoch *c, u64 now_ns)
 {
 	c->epoch_ns = MAX(now_ns, 1);
 	c->w_est = t->cwnd;
@@ -84,7 +94,7 @@ static void cubic_begin_epoch(struct tcp *t, struct cubic *c, u64 now_ns)
 }
 
 /* What NewReno would have by now (4.3). */
-static void cubic_estimate(struct tcp *t, struct cubic *c, u32 acked)
+static void cubic_estimate(struct tcp *t, struct epoch *c, u32 acked)
 {
 	bool level =
 		c->w_est >= c->cwnd_prior; /* back at the loss: NewReno's own slope from here */
@@ -97,7 +107,7 @@ static void cubic_estimate(struct tcp *t, struct cubic *c, u32 acked)
 
 static void cubic_avoid(struct tcp *t, const struct tcp_cc_ack *ack, u32 acked)
 {
-	struct cubic *c = cubic_of(t);
+	struct epoch *c = epoch_of(t);
 	u64 now_ms, target;
 
 	if (!c->epoch_ns)
@@ -117,8 +127,8 @@ static void cubic_avoid(struct tcp *t, const struct tcp_cc_ack *ack, u32 acked)
 
 static void cubic_acked(struct tcp *t, const struct tcp_cc_ack *ack)
 {
-	struct cubic *c = cubic_of(t);
-	u32 acked = ack->acked;
+	struct epoch *c = epoch_of(t);
+	u32 acked;
 
 	if (!ack->cwnd_limited) {
 		if (!c->idle_ns)
@@ -128,12 +138,7 @@ static void cubic_acked(struct tcp *t, const struct tcp_cc_ack *ack)
 	if (c->idle_ns && c->epoch_ns)
 		c->epoch_ns += ack->now_ns - c->idle_ns;
 	c->idle_ns = 0;
-	if (t->cwnd < t->ssthresh) {
-		u32 grow = MIN(acked, t->ssthresh - t->cwnd);
-
-		t->cwnd += grow;
-		acked -= grow;
-	}
+	acked = tcp_slow_start(t, ack);
 	if (acked)
 		cubic_avoid(t, ack, acked);
 }
@@ -141,24 +146,31 @@ static void cubic_acked(struct tcp *t, const struct tcp_cc_ack *ack)
 /* A congestion event: the multiplicative decrease (4.6), and fast convergence (4.7). */
 static u32 cubic_ssthresh(struct tcp *t, u32 in_flight)
 {
-	struct cubic *c = cubic_of(t);
+	struct epoch *c = epoch_of(t);
 	u32 cwnd = t->cwnd;
 
+	cubic_of(t)->before = *c;
 	c->epoch_ns = 0;
 	c->cwnd_prior = cwnd;
 	c->w_max = cwnd < c->w_max ? (u32)((u64)cwnd * (BETA_OF + BETA) / (2 * BETA_OF)) : cwnd;
 	return MAX((u32)((u64)in_flight * BETA / BETA_OF), 2u * t->mss);
 }
 
+/* 4.9: the curve goes on as if the event had not been. */
+static void cubic_undo(struct tcp *t)
+{
+	*epoch_of(t) = cubic_of(t)->before;
+}
+
 static void cubic_recovered(struct tcp *t)
 {
-	cubic_of(t)->epoch_ns = 0;
+	epoch_of(t)->epoch_ns = 0;
 }
 
 /* Slow start follows; where it ends, the cubic begins at its inflection (4.8). */
 static void cubic_timeout(struct tcp *t)
 {
-	struct cubic *c = cubic_of(t);
+	struct epoch *c = epoch_of(t);
 
 	c->epoch_ns = 0;
 	c->w_max = 0;
@@ -171,4 +183,5 @@ const struct tcp_cc_ops tcp_cubic = {
 	.ssthresh = cubic_ssthresh,
 	.recovered = cubic_recovered,
 	.timeout = cubic_timeout,
+	.undo = cubic_undo,
 };

@@ -452,51 +452,49 @@ void tcp_output_forced(struct stack *s, struct sock *sk, struct tcp *t)
 	t->snd_sml = t->snd_nxt;
 }
 
-/* RFC 5681 4.1: after an idle time longer than the timeout the window is no longer known to be
- * right. */
-static void tcp_idle_restart(struct stack *s, struct tcp *t)
-{
-	if (s->tunables.tcp_slow_start_after_idle && tcp_flight(t) == 0 && t->sent_ns &&
-		s->now_ns - t->sent_ns > tcp_rtt_timeout(&t->rtt, 0))
-		t->cwnd = MIN(t->cwnd, tcp_cc_initial_window(t->mss));
-}
-
 static bool tcp_can_send(const struct tcp *t)
 {
 	return t->state == TCP_ESTABLISHED || t->state == TCP_CLOSE_WAIT ||
 	       t->state == TCP_FIN_WAIT_1 || t->state == TCP_CLOSING || t->state == TCP_LAST_ACK;
 }
 
-static void tcp_output_data(struct stack *s, struct sock *sk, struct tcp *t)
+/* Whatever the windows allow; true when it was the congestion window that ended it. */
+static bool tcp_output_data(struct stack *s, struct sock *sk, struct tcp *t)
 {
 	u32 limit = tcp_segment_limit(s, t), mss = tcp_full_segment(t);
+	bool limited = false;
 
-	tcp_idle_restart(s, t);
-	t->flags &= ~(u32)TCPF_CWND_LIMITED;
 	for (;;) {
 		u32 pipe, room;
 
 		if (tcp_pace_wait(s, sk, t) || tcp_tx_full(s, t))
-			return;
+			return limited;
 		pipe = tcp_pipe(s, t);
 		room = t->cwnd > pipe ? t->cwnd - pipe : 0;
 		if (room < mss && pipe) {
-			t->flags |= TCPF_CWND_LIMITED;
+			limited = true;
 			if (t->recovery != TCP_OPEN || room < t->snd_end - t->snd_nxt)
-				return;
+				return true;
 		}
-		if (tcp_output_lost(s, sk, t, room, limit, false) ||
-			tcp_output_new(s, sk, t, room, limit) ||
-			tcp_output_lost(s, sk, t, room, limit, true))
-			continue;
-		return;
+		if (!tcp_output_lost(s, sk, t, room, limit, false) &&
+			!tcp_output_new(s, sk, t, room, limit) &&
+			!tcp_output_lost(s, sk, t, room, limit, true))
+			return limited;
 	}
+}
+
+static void tcp_output_windows(struct stack *s, struct sock *sk, struct tcp *t)
+{
+	tcp_cwnd_idle(s, t);
+	if (tcp_cc_of(t)->sending && !tcp_flight(t))
+		tcp_cc_of(t)->sending(t, s->now_ns);
+	tcp_cwnd_used(t, tcp_output_data(s, sk, t));
 }
 
 void tcp_output(struct stack *s, struct sock *sk, struct tcp *t)
 {
 	if (tcp_can_send(t) && (!tcp_all_sent(t) || t->recovery != TCP_OPEN))
-		tcp_output_data(s, sk, t);
+		tcp_output_windows(s, sk, t);
 	if (t->flags &
 		TCPF_PATH_SHRUNK) { /* another connection learnt of a smaller path: again, once */
 		tcp_mss_update(s, sk, t);

@@ -253,7 +253,10 @@ static void undo(struct stack *s, struct tcp *t)
 	t->dupacks = 0;
 	t->dup_count = 0;
 	t->undoable = t->stamped = t->frto = t->frto_new = false;
-	tcp_cc_of(t)->recovered(t);
+	if (tcp_cc_of(t)->undo)
+		tcp_cc_of(t)->undo(t);
+	else
+		tcp_cc_of(t)->recovered(t);
 }
 
 /* --- the states --- */

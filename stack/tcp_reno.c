@@ -9,22 +9,16 @@
 static void reno_init(struct tcp *t)
 {
 	t->cwnd_acked = 0;
+	tcp_hystart_init(t);
 }
 
 static void reno_acked(struct tcp *t, const struct tcp_cc_ack *ack)
 {
-	u32 acked = ack->acked;
+	u32 acked;
 
 	if (!ack->cwnd_limited)
 		return;
-	if (t->cwnd < t->ssthresh) { /* slow start */
-		u32 grow = MIN(acked, t->ssthresh - t->cwnd);
-
-		t->cwnd += grow;
-		acked -= grow;
-		if (acked == 0)
-			return;
-	}
+	acked = tcp_slow_start(t, ack);
 	t->cwnd_acked += acked;
 	if (t->cwnd_acked >= t->cwnd) {
 		u32 windows = t->cwnd_acked / t->cwnd;

@@ -78,6 +78,8 @@ void tcp_established(struct stack *s, struct sock *sk, struct tcp *t, const stru
 	t->rcv_rtt_ns = t->rtt.srtt_ns;
 	t->snd_wl1 = seg->seq;
 	t->snd_wl2 = seg->ack;
+	t->usage_end = t->pipe_start = t->pipe_end = t->snd_nxt;
+	t->pipe_ns = s->now_ns;
 	tcp_cc_of(t)->init(t);
 	tcp_pace_update(s, sk, t);
 	tcp_sndbuf_grow(s, sk, t);

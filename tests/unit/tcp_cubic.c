@@ -191,6 +191,26 @@ START_TEST(tcp_cubic_timeout)
 }
 END_TEST
 
+/* 4.9: what was no loss leaves the curve as it was, fast convergence and all. */
+START_TEST(tcp_cubic_undo)
+{
+	u32 cwnd, ssthresh;
+
+	setup(1000 * MSS, 100 * NS_PER_MS);
+	lose();
+	run(3 * NS_PER_S);
+	cwnd = t.cwnd;
+	ssthresh = t.ssthresh;
+	lose();
+	run(200 * NS_PER_MS);
+	t.cwnd = cwnd;
+	t.ssthresh = ssthresh;
+	tcp_cc_of(&t)->undo(&t);
+	run(2800 * NS_PER_MS);
+	near(t.cwnd, cubic(1000 * MSS, 6), 0.02);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("tcp_cubic");
@@ -204,6 +224,7 @@ static Suite *suite(void)
 	tcase_add_test(c, tcp_cubic_idle);
 	tcase_add_test(c, tcp_cubic_bounds);
 	tcase_add_test(c, tcp_cubic_timeout);
+	tcase_add_test(c, tcp_cubic_undo);
 	suite_add_tcase(s, c);
 	return s;
 }
