@@ -115,6 +115,8 @@ const struct config_key config_keys[] = {
 		"unanswered probes after which a connection is given up"),
 	SYSCTL("net.ipv4.", tcp_max_syn_backlog, 1, INT32_MAX, "COUNT", "1024",
 		"half-open connections of one listener"),
+	SYSCTL("net.ipv4.", tcp_syncookies, 0, 2, "0|1|2", "1",
+		"SYN cookies: never, when a listener's queue is full, always"),
 	SYSCTL("net.ipv4.", tcp_abort_on_overflow, 0, 1, "0|1", "0",
 		"reset connections that a full backlog can't take"),
 	SYSCTL("net.ipv4.", tcp_max_orphans, 0, INT32_MAX, "COUNT", "65536",

@@ -55,6 +55,7 @@ struct stack_tunables {
 	u32 tcp_rmem[3], tcp_wmem[3]; /* bytes */
 	u32 rmem_default, rmem_max, wmem_default, wmem_max;
 	u32 somaxconn, tcp_max_syn_backlog;
+	u8 tcp_syncookies; /* 0: never, 1: when the SYN queue is full, 2: always */
 	u8 tcp_sack, tcp_timestamps, tcp_window_scaling,
 		tcp_congestion_control; /* enum tcp_cc of tcp.h */
 	u8 tcp_allowed_congestion_control; /* bit n: enum tcp_cc n */
@@ -104,7 +105,8 @@ struct stack {
 	u64 realtime_offset_ns;
 	struct wheel wheel;
 	struct random random;
-	struct siphash_key hash_key, isn_key, port_key, ts_key, ipid_key; /* independent secrets */
+	struct siphash_key hash_key, isn_key, port_key, ts_key, ipid_key,
+		cookie_key; /* independent secrets */
 	struct stack_tunables tunables;
 	struct netif netif[NETIF_MAX];
 	struct stack_route route[STACK_ROUTES];

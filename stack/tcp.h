@@ -204,6 +204,7 @@ struct tcp {
 	u32 accept_count, backlog;
 	ref request_head;
 	u32 request_count;
+	u64 cookie_ns; /* when the last SYN cookie was sent, 0: never */
 	struct tcp_totals totals;
 	struct tcp_rates rates;
 };
@@ -224,6 +225,7 @@ struct tcp_request {
 	u8 snd_wscale, rcv_wscale;
 	u8 retries;
 	u8 tos;
+	bool cookie; /* lives in a SYN cookie alone (tcp_cookie.c) */
 	bool acked; /* the bare ACK came while data is waited for (TCP_DEFER_ACCEPT) */
 	u8 challenges;
 	u64 challenge_ns;

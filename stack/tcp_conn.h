@@ -1,6 +1,6 @@
 /*
  * Private to TCP (tcp*.c): what its files call of each other. In the order of a segment's way:
- * tcp_input.c parses and finds the owner; tcp_listen.c, tcp_timewait.c and tcp_segment.c are the
+ * tcp_input.c parses and finds the owner; tcp_listen.c (and tcp_cookie.c), tcp_timewait.c and tcp_segment.c are the
  * owners' rules; tcp_ack.c, tcp_recovery.c and tcp_receive.c work on acknowledgements and data;
  * tcp_output.c sends; tcp_timer.c has the deadlines; tcp_close.c ends; tcp_api.c, tcp_data.c and
  * tcp_sockopt.c are the program's calls.
@@ -173,6 +173,23 @@ void tcp_accept_enqueue(struct stack *s, struct sock *sk,
 	struct tcp *t); /* the handshake of a listener's connection is complete */
 void tcp_accept_forget(
 	struct stack *s, struct sock *sk, struct tcp *t); /* it has ended before it was accepted */
+
+bool tcp_accept_full(const struct tcp *t);
+void tcp_request_fill(struct stack *s, struct sock *listener, const struct tcp *t,
+	const struct tcp_segment *seg, struct tcp_request *req);
+void tcp_request_begin(
+	struct stack *s, struct sock *listener, struct tcp *t, struct tcp_request *req);
+void tcp_request_send(
+	struct stack *s, struct tcp_request *req, u8 flags); /* a SYN-ACK or a bare ACK */
+void tcp_request_complete(
+	struct stack *s, struct tcp_request *req, struct sock *listener, struct tcp_segment *seg);
+
+/* --- tcp_cookie.c --- */
+void tcp_cookie_send(struct stack *s, struct tcp *t, struct tcp_request *req);
+u32 tcp_cookie_clock(const struct stack *s, const struct tcp_request *req);
+/* An ACK to a listener. False: it returns no cookie. */
+bool tcp_cookie_input(
+	struct stack *s, struct sock *listener, struct tcp *t, struct tcp_segment *seg);
 
 /* --- tcp_timewait.c --- */
 void tcp_timewait_enter(struct stack *s, struct sock *sk, struct tcp *t);

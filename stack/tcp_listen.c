@@ -2,8 +2,9 @@
  * Listening: handshakes are small objects (struct tcp_request) in the listener's SYN queue until
  * their last ACK comes; only then is there a socket, which waits in the accept queue.
  *
- * Both queues are bounded: the SYN queue by tcp_max_syn_backlog, the accept queue by the backlog as
- * Linux counts it (one more than asked). With a full accept queue SYNs are dropped, and so is the
+ * Both queues are bounded: the SYN queue by tcp_max_syn_backlog and the backlog, the accept queue by
+ * the backlog as Linux counts it (one more than asked). A full SYN queue answers with cookies
+ * (tcp_cookie.c) or drops the SYN. With a full accept queue SYNs are dropped, and so is the
  * last ACK of a handshake, so that the peer tries again; tcp_abort_on_overflow answers it with a
  * RST. TCP_DEFER_ACCEPT lets a bare ACK go by until data comes, for as long as SYN-ACKs would be
  * repeated within the time set.
@@ -23,7 +24,7 @@ int tcp_listen(struct stack *s, struct sock *sk, u32 backlog)
 	return 0;
 }
 
-static bool tcp_accept_full(const struct tcp *t)
+bool tcp_accept_full(const struct tcp *t)
 {
 	return t->accept_count > t->backlog;
 }
@@ -63,7 +64,7 @@ void tcp_request_free(struct stack *s, struct tcp_request *req)
 }
 
 /* A segment of the handshake: SYN-ACK, or a bare ACK. */
-static void tcp_request_send(struct stack *s, struct tcp_request *req, u8 flags)
+void tcp_request_send(struct stack *s, struct tcp_request *req, u8 flags)
 {
 	struct tcp_header h = {
 		.local = &req->conn.local,
@@ -78,7 +79,7 @@ static void tcp_request_send(struct stack *s, struct tcp_request *req, u8 flags)
 
 	h.opt.mss = req->adv_mss;
 	h.opt.wscale = req->rcv_wscale;
-	h.opt.tsval = tcp_clock(s, req->ts_offset);
+	h.opt.tsval = req->cookie ? tcp_cookie_clock(s, req) : tcp_clock(s, req->ts_offset);
 	h.opt.tsecr = req->ts_recent;
 	tcp_send_bare(s, &h, req->tos, req->conn.ifindex);
 }
@@ -127,43 +128,95 @@ static u8 tcp_request_options(const struct stack *s, const struct tcp_options *o
 	return flags;
 }
 
-static void tcp_request_new(
-	struct stack *s, struct sock *listener, struct tcp *t, struct tcp_segment *seg)
+/* What does not depend on the SYN but for its options, which are known. */
+void tcp_request_fill(struct stack *s, struct sock *listener, const struct tcp *t,
+	const struct tcp_segment *seg, struct tcp_request *req)
 {
-	struct tcp_request *req = slab_get(s, SLAB_TCP_REQUEST, slab_alloc(s, SLAB_TCP_REQUEST));
-	const struct tcp_options *o = &seg->opt;
-
-	if (!req) {
-		counter_inc(s, counter_tcp_syn_drop);
-		return;
-	}
 	req->conn.local = seg->p->to;
 	req->conn.remote = seg->p->from;
 	req->conn.proto = PROTO_TCP;
 	req->conn.ifindex = listener->conn.ifindex;
 	req->timer.deadline_ns = NEVER;
-	req->irs = seg->seq;
-	req->iss = tcp_isn(s, &req->conn.local, &req->conn.remote);
-	if (seg->isn_above && seq_leq(req->iss, seg->isn_above))
-		req->iss = seg->isn_above + 1;
 	req->ts_offset = tcp_ts_offset(s, &req->conn.local, &req->conn.remote);
-	req->ts_recent = o->tsval;
-	req->snd_wnd = seg->window;
-	req->flags = tcp_request_options(s, o);
-	req->peer_mss = o->flags & TCP_OPT_MSS ? MAX(o->mss, (u16)TCP_MSS_MIN)
-					       : tcp_default_mss(&req->conn.remote.addr);
 	req->adv_mss = tcp_adv_mss(s, listener, t, &req->conn.remote.addr);
-	req->snd_wscale = req->flags & TCP_OPT_WSCALE ? o->wscale : 0;
 	tcp_window_init(s, listener, req->adv_mss, &req->rcv_wnd, &req->rcv_wscale);
 	if (!(req->flags & TCP_OPT_WSCALE))
 		req->rcv_wscale = 0;
 	req->tos = listener->tos;
 	req->began_ns = s->now_ns;
+}
+
+static void tcp_request_of_syn(struct stack *s, struct sock *listener, const struct tcp *t,
+	const struct tcp_segment *seg, struct tcp_request *req)
+{
+	const struct tcp_options *o = &seg->opt;
+
+	req->flags = tcp_request_options(s, o);
+	tcp_request_fill(s, listener, t, seg, req);
+	req->irs = seg->seq;
+	req->iss = tcp_isn(s, &req->conn.local, &req->conn.remote);
+	if (seg->isn_above && seq_leq(req->iss, seg->isn_above))
+		req->iss = seg->isn_above + 1;
+	req->ts_recent = o->tsval;
+	req->snd_wnd = seg->window;
+	req->peer_mss = o->flags & TCP_OPT_MSS ? MAX(o->mss, (u16)TCP_MSS_MIN)
+					       : tcp_default_mss(&req->conn.remote.addr);
+	req->snd_wscale = req->flags & TCP_OPT_WSCALE ? o->wscale : 0;
+}
+
+/* Into the SYN queue. */
+void tcp_request_begin(
+	struct stack *s, struct sock *listener, struct tcp *t, struct tcp_request *req)
+{
 	/* With a listener it counts in a repair. */
 	__atomic_store_n(&req->listener, listener->conn.slab.self, __ATOMIC_RELEASE);
 	conn_insert(s, &req->conn);
 	tcp_request_link(s, t, req);
+}
+
+static void tcp_request_new(
+	struct stack *s, struct sock *listener, struct tcp *t, struct tcp_segment *seg)
+{
+	struct tcp_request *req = slab_get(s, SLAB_TCP_REQUEST, slab_alloc(s, SLAB_TCP_REQUEST));
+
+	if (!req) {
+		counter_inc(s, counter_tcp_syn_drop);
+		return;
+	}
+	tcp_request_of_syn(s, listener, t, seg, req);
+	tcp_request_begin(s, listener, t, req);
 	tcp_request_syn_ack(s, req);
+}
+
+/* As many handshakes as connections may wait for accept, as Linux, and tcp_max_syn_backlog. */
+static bool tcp_syn_queue_full(const struct stack *s, const struct tcp *t)
+{
+	return t->request_count > t->backlog ||
+	       t->request_count >= s->tunables.tcp_max_syn_backlog;
+}
+
+static void tcp_listen_syn(
+	struct stack *s, struct sock *listener, struct tcp *t, struct tcp_segment *seg)
+{
+	/* After a TIME-WAIT the number must be above the old ones: no cookie. */
+	bool full = tcp_syn_queue_full(s, t), always = s->tunables.tcp_syncookies == 2;
+	bool cookie = (full || always) && s->tunables.tcp_syncookies && !seg->isn_above;
+	struct tcp_request req = {0};
+
+	if (full && !cookie) {
+		counter_inc(s, counter_tcp_syn_drop);
+		return;
+	}
+	if (tcp_accept_full(t)) {
+		counter_inc(s, counter_tcp_accept_overflow);
+		return;
+	}
+	if (!cookie) {
+		tcp_request_new(s, listener, t, seg);
+		return;
+	}
+	tcp_request_of_syn(s, listener, t, seg, &req);
+	tcp_cookie_send(s, t, &req);
 }
 
 /* RFC 9293 3.10.7.2 */
@@ -176,22 +229,15 @@ void tcp_listen_input(struct stack *s, struct sock *listener, struct tcp_segment
 		return;
 	}
 	if (seg->flags & TH_ACK) {
-		tcp_refuse(s, seg);
+		if (!t || !tcp_cookie_input(s, listener, t, seg))
+			tcp_refuse(s, seg);
 		return;
 	}
 	if (!(seg->flags & TH_SYN) || seg->flags & TH_FIN || !t) {
 		counter_inc(s, counter_tcp_discarded);
 		return;
 	}
-	if (tcp_accept_full(t)) {
-		counter_inc(s, counter_tcp_accept_overflow);
-		return;
-	}
-	if (t->request_count >= s->tunables.tcp_max_syn_backlog) {
-		counter_inc(s, counter_tcp_syn_drop);
-		return;
-	}
-	tcp_request_new(s, listener, t, seg);
+	tcp_listen_syn(s, listener, t, seg);
 }
 
 /* --- from the handshake to a connection --- */
@@ -217,7 +263,7 @@ static void tcp_child_init(
 	t->peer_mss = req->peer_mss;
 	t->adv_mss = req->adv_mss;
 	t->retries = req->retries;
-	if (!req->retries) {
+	if (!req->retries && !req->cookie) { /* when a cookie was sent is not known */
 		t->flags |= TCPF_RTT_TIMING;
 		t->rtt_sent_ns = req->sent_ns;
 	}
@@ -241,7 +287,7 @@ static void tcp_child_inherit(struct tcp *t, const struct tcp *from)
 	t->window_clamp = from->window_clamp;
 }
 
-static void tcp_request_complete(
+void tcp_request_complete(
 	struct stack *s, struct tcp_request *req, struct sock *listener, struct tcp_segment *seg)
 {
 	struct sock *sk;
@@ -255,6 +301,8 @@ static void tcp_request_complete(
 	if (!t) { /* no memory: the peer's next segment tries again */
 		counter_inc(s, counter_tcp_accept_overflow);
 		conn_insert(s, &req->conn);
+		if (req->cookie)
+			tcp_request_free(s, req);
 		return;
 	}
 	s->touched[3] = child;
