@@ -143,7 +143,7 @@ ref sock_open(struct stack *s, int family, int type, int protocol, int *error)
 /* Linux's inet_addr_valid_or_nonlocal. */
 static bool may_bind(struct stack *s, const struct sock *sk, const struct addr *a)
 {
-	if (sk->options & (OPT_FREEBIND | OPT_TRANSPARENT))
+	if (sk->options & (OPT_FREEBIND | OPT_TRANSPARENT) || s->tunables.ip_nonlocal_bind)
 		return true;
 	return addr_is_any(a) || addr_is_multicast(a) || netif_is_local(s, a) ||
 	       netif_is_broadcast(s, a);

@@ -69,6 +69,13 @@ struct stack_tunables {
 	u8 tcp_keepalive_probes, tcp_slow_start_after_idle, tcp_abort_on_overflow, tcp_rfc1337;
 	u32 tcp_fin_timeout_s, tcp_keepalive_time_s, tcp_keepalive_intvl_s;
 	u32 tcp_max_orphans, tcp_max_tw_buckets;
+	u32 tcp_reordering, tcp_max_reordering; /* segments */
+	u32 tcp_notsent_lowat;			/* bytes */
+	u32 tcp_invalid_ratelimit_ms, tcp_challenge_ack_limit; /* of the host, a second */
+	u32 tcp_tw_reuse_delay_ms, tcp_rto_min_us, tcp_rto_max_ms;
+	u8 tcp_dsack, tcp_orphan_retries, tcp_stdurg, tcp_moderate_rcvbuf;
+	u8 tcp_thin_linear_timeouts, tcp_tw_reuse, tcp_syn_linear_timeouts, tcp_reflect_tos;
+	u8 tcp_workaround_signed_windows, ip_nonlocal_bind;
 	u16 port_low, port_high; /* ip_local_port_range */
 	u16 reserved_ports[STACK_PORT_RANGES][2]; /* ip_local_reserved_ports: first and last,
 						     rising; {0, 0} ends it */
@@ -135,6 +142,8 @@ struct stack {
 	ref tcp_orphans_head;
 	u32 tcp_orphans;
 	ref timewait_head, timewait_tail;
+	u64 challenge_second; /* tcp_challenge_ack_limit: the second that is being counted, */
+	u32 challenge_left;   /* and how many are left of it */
 	/* Frames for the device. The engine adds at tx_head; the owner of the device writes them
 	 * without the lock and moves tx_done; the engine frees what is done. All three count
 	 * upwards. */

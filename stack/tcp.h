@@ -66,7 +66,7 @@ enum tcp_rtx { TCP_RTX_NONE, TCP_RTX_RTO, TCP_RTX_PERSIST };
 struct tcp_totals {
 	u64 bytes_sent, bytes_retrans, bytes_acked, bytes_received;
 	u32 segs_out, segs_in, data_segs_out, data_segs_in;
-	u32 retransmits, rcv_ooo, dsack_dups, delivered;
+	u32 retransmits, rcv_ooo, dsack_dups, delivered, reord_seen;
 };
 
 enum tcp_rate { TCP_RATE_IDLE, TCP_RATE_BUSY, TCP_RATE_WINDOW };
@@ -126,7 +126,8 @@ struct tcp {
 	u32 tlp_end;	 /* snd_nxt after the probe that is out */
 	u8 reo_mult, reo_persist;
 	bool rack_known; /* rack_sent_us and rack_end are set */
-	bool reordering; /* the path has been seen to reorder */
+	bool reordering; /* the path has been seen to reorder, */
+	u32 dup_thresh;	 /* by less than so many segments (tcp_reordering at first) */
 	bool undoable;	 /* the prior_ values are set, */
 	bool stamped;	 /* and again_stamp is */
 	bool probe_out;	 /* a tail loss probe is not answered yet, */
@@ -180,8 +181,7 @@ struct tcp {
 	u64 stalled_ns;	  /* since when nothing was acknowledged that waits, 0: not */
 	u64 sent_ns;	  /* last data segment sent */
 	u64 acked_ns;	  /* last time something was acknowledged */
-	u64 challenge_ns; /* RFC 5961 7: begin of the interval, and how many were sent in it */
-	u8 challenges;
+	u64 challenge_ns; /* RFC 5961 7: when the last one was sent */
 	u8 cc;	      /* enum tcp_cc */
 	u8 urg_state; /* enum tcp_urg */
 	u8 urg_byte;
@@ -195,6 +195,7 @@ struct tcp {
 	/* Options. */
 	u32 keep_idle_s, keep_intvl_s; /* 0: the tunables */
 	u32 user_timeout_ms, linger2_s, notsent_lowat, defer_accept_s;
+	u32 delack_max_us; /* TCP_DELACK_MAX_US, 0: TCP_DELACK_NS */
 	u16 user_mss;
 	u8 keep_cnt, syn_retries;
 	/* A listener's queues (state TCP_LISTEN); a connection's place in one. */
@@ -227,7 +228,6 @@ struct tcp_request {
 	u8 tos;
 	bool cookie; /* lives in a SYN cookie alone (tcp_cookie.c) */
 	bool acked; /* the bare ACK came while data is waited for (TCP_DEFER_ACCEPT) */
-	u8 challenges;
 	u64 challenge_ns;
 };
 

@@ -24,6 +24,9 @@ static int tcp_open(struct stack *s, struct sock *sk)
 	t->cc = s->tunables.tcp_congestion_control < TCP_CCS ? s->tunables.tcp_congestion_control
 							     : TCP_CC_RENO;
 	tcp_block_reset(t);
+	t->rtt.rto_min_ns = s->tunables.tcp_rto_min_us * NS_PER_US;
+	t->rtt.rto_max_ns = s->tunables.tcp_rto_max_ms * NS_PER_MS;
+	t->dup_thresh = s->tunables.tcp_reordering;
 	sk->tcp = r;
 	return 0;
 }
@@ -84,16 +87,16 @@ static int tcp_connect(struct stack *s, struct sock *sk, const struct endpoint *
 }
 
 /* Linux's sk_stream_is_writeable and tcp_stream_memory_free, for waking. */
-static bool tcp_may_write(const struct sock *sk, const struct tcp *t)
+static bool tcp_may_write(const struct stack *s, const struct sock *sk, const struct tcp *t)
 {
 	if (sk->sndbuf < sk->tx_charged || sk->sndbuf - sk->tx_charged < sk->tx_charged / 2)
 		return false;
-	return !t->notsent_lowat || 2 * (u64)(t->snd_end - t->snd_nxt) < t->notsent_lowat;
+	return 2 * (u64)(t->snd_end - t->snd_nxt) < tcp_notsent_lowat(s, t);
 }
 
 void tcp_writable(struct stack *s, struct sock *sk, struct tcp *t)
 {
-	if (t->flags & TCPF_NOSPACE && tcp_may_write(sk, t)) {
+	if (t->flags & TCPF_NOSPACE && tcp_may_write(s, sk, t)) {
 		t->flags &= ~(u32)TCPF_NOSPACE;
 		sock_raise(s, sk, EV_OUT);
 	}
@@ -134,7 +137,7 @@ u32 tcp_poll(struct stack *s, struct sock *sk)
 		return mask;
 	if (tcp_readable(sk, t))
 		mask |= EV_IN;
-	if (sk->flags & SOCK_SND_SHUT || tcp_may_write(sk, t))
+	if (sk->flags & SOCK_SND_SHUT || tcp_may_write(s, sk, t))
 		mask |= EV_OUT;
 	else
 		t->flags |= TCPF_NOSPACE;

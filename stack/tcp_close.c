@@ -29,6 +29,8 @@ void tcp_block_reset(struct tcp *t)
 		.defer_accept_s = keep.defer_accept_s,
 		.user_mss = keep.user_mss,
 		.window_clamp = keep.window_clamp,
+		.dup_thresh = keep.dup_thresh,
+		.delack_max_us = keep.delack_max_us,
 		.mss = TCP_MSS_DEFAULT,
 		.rcv_mss = TCP_MSS_DEFAULT,
 		.ssthresh = UINT32_MAX,
@@ -43,6 +45,10 @@ void tcp_block_reset(struct tcp *t)
 	};
 	t->cwnd = tcp_cc_initial_window(t->mss);
 	tcp_rtt_init(&t->rtt);
+	if (keep.rtt.rto_max_ns) {
+		t->rtt.rto_min_ns = keep.rtt.rto_min_ns;
+		t->rtt.rto_max_ns = keep.rtt.rto_max_ns;
+	}
 }
 
 /* Gives back everything that the connection holds, and takes it out of the table. */

@@ -103,6 +103,18 @@ static inline bool tcp_all_sent(const struct tcp *t)
 	return t->flags & TCPF_FIN ? t->flags & TCPF_FIN_SENT : t->snd_nxt == t->snd_end;
 }
 
+/* How long an ACK may wait. */
+static inline u64 tcp_delack_ns(const struct tcp *t)
+{
+	return t->delack_max_us ? MIN(t->delack_max_us * NS_PER_US, TCP_DELACK_NS) : TCP_DELACK_NS;
+}
+
+/* TCP_NOTSENT_LOWAT */
+static inline u32 tcp_notsent_lowat(const struct stack *s, const struct tcp *t)
+{
+	return t->notsent_lowat ? t->notsent_lowat : s->tunables.tcp_notsent_lowat;
+}
+
 /* --- tcp_rates.c --- */
 void tcp_rates_sent(struct stack *s, struct tcp *t); /* after everything that could be sent was */
 struct tcp_rates tcp_rates_now(const struct stack *s, const struct tcp *t);
@@ -158,8 +170,9 @@ u32 tcp_clock(const struct stack *s,
 bool tcp_paws_reject(
 	const struct stack *s, u32 ts_recent, u64 ts_recent_ns, const struct tcp_options *opt);
 
-/* RFC 5961 7: true when one more challenge may be sent in this interval. */
-bool tcp_challenge_allowed(struct stack *s, u64 *begin_ns, u8 *count);
+/* RFC 5961 7: true when a challenge may be sent; last_ns is when the connection's last one was.
+ * For every answer to what is not valid. */
+bool tcp_challenge_allowed(struct stack *s, u64 *last_ns);
 
 /* --- tcp_listen.c --- */
 void tcp_listen_input(struct stack *s, struct sock *listener, struct tcp_segment *seg);
@@ -257,7 +270,7 @@ void tcp_recovery_resend(struct stack *s,
 
 /* --- tcp_rack.c: RFC 8985 --- */
 u32 tcp_us_now(const struct stack *s);
-void tcp_rack_delivered(const struct stack *s, struct tcp *t, const struct tcp_segment *seg,
+void tcp_rack_delivered(struct stack *s, struct tcp *t, const struct tcp_segment *seg,
 	const struct tcp_sent_run *run);
 void tcp_rack_dsack(struct tcp *t);
 void tcp_rack_recovered(struct tcp *t);

@@ -60,10 +60,10 @@ static int tcp_send_check(struct stack *s, struct sock *sk, struct tcp *t)
 	return -error;
 }
 
-static bool tcp_send_room(const struct sock *sk, const struct tcp *t)
+static bool tcp_send_room(const struct stack *s, const struct sock *sk, const struct tcp *t)
 {
 	return sk->tx_charged < sk->sndbuf &&
-	       (!t->notsent_lowat || t->snd_end - t->snd_nxt < t->notsent_lowat);
+	       t->snd_end - t->snd_nxt < tcp_notsent_lowat(s, t);
 }
 
 /* Takes the room behind the last byte queued. */
@@ -140,7 +140,7 @@ s64 tcp_send_reserve(struct stack *s, struct sock *sk, struct plan *plan, u64 le
 
 	if (ret < 0)
 		return ret;
-	if (len && !tcp_send_room(sk, t))
+	if (len && !tcp_send_room(s, sk, t))
 		return tcp_send_full(s, sk, t);
 	sock_plan_begin(s, sk, plan, PLAN_SEND);
 	if (!len)

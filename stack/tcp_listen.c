@@ -142,7 +142,9 @@ void tcp_request_fill(struct stack *s, struct sock *listener, const struct tcp *
 	tcp_window_init(s, listener, req->adv_mss, &req->rcv_wnd, &req->rcv_wscale);
 	if (!(req->flags & TCP_OPT_WSCALE))
 		req->rcv_wscale = 0;
-	req->tos = listener->tos;
+	req->tos = s->tunables.tcp_reflect_tos
+			   ? (u8)((listener->tos & 3) | (seg->p->tos & ~3))
+			   : listener->tos;
 	req->began_ns = s->now_ns;
 }
 
@@ -260,6 +262,8 @@ static void tcp_child_init(
 	t->ts_recent = req->ts_recent;
 	t->ts_recent_ns = s->now_ns;
 	t->ts_offset = req->ts_offset;
+	if (s->tunables.tcp_reflect_tos)
+		sk->tos = req->tos;
 	t->peer_mss = req->peer_mss;
 	t->adv_mss = req->adv_mss;
 	t->retries = req->retries;
@@ -285,6 +289,9 @@ static void tcp_child_inherit(struct tcp *t, const struct tcp *from)
 	t->notsent_lowat = from->notsent_lowat;
 	t->user_mss = from->user_mss;
 	t->window_clamp = from->window_clamp;
+	t->rtt.rto_min_ns = from->rtt.rto_min_ns;
+	t->rtt.rto_max_ns = from->rtt.rto_max_ns;
+	t->delack_max_us = from->delack_max_us;
 }
 
 void tcp_request_complete(
@@ -345,7 +352,7 @@ static void tcp_request_ack(struct stack *s, struct tcp_request *req, struct tcp
 
 static void tcp_request_challenge(struct stack *s, struct tcp_request *req)
 {
-	if (tcp_challenge_allowed(s, &req->challenge_ns, &req->challenges))
+	if (tcp_challenge_allowed(s, &req->challenge_ns))
 		tcp_request_send(s, req, TH_ACK);
 }
 

@@ -19,7 +19,7 @@
 void tcp_ack_later(struct stack *s, struct tcp *t)
 {
 	if (!(t->flags & TCPF_ACK_DELAYED) || t->delack_at == NEVER)
-		t->delack_at = s->now_ns + TCP_DELACK_NS;
+		t->delack_at = s->now_ns + tcp_delack_ns(t);
 	t->flags |= TCPF_ACK_DELAYED;
 }
 

@@ -15,7 +15,8 @@
  */
 #include "stack/tcp_conn.h"
 
-#define DUP_THRESH 3u
+#define STATIC_WINDOW 2 /* bits of tcp_recovery, as Linux's TCP_RACK_STATIC_REO_WND */
+#define NO_DUPTHRESH  4
 #define TLP_MIN_NS (10 * NS_PER_MS)
 #define TLP_ACK_DELAY_NS                                                                           \
 	(200 * NS_PER_MS) /* a peer's delayed ACK: RFC 8985 7.2's TLP.max_ack_delay, Linux's value \
@@ -48,7 +49,18 @@ static bool ambiguous(const struct stack *s, const struct tcp *t, const struct t
 	return t->rtt.min_ns != NEVER && age_us < t->rtt.min_ns / NS_PER_US;
 }
 
-void tcp_rack_delivered(const struct stack *s, struct tcp *t, const struct tcp_segment *seg,
+/* Linux's tcp_check_sack_reordering: how far what has just arrived was behind. */
+static void saw_reordering(struct stack *s, struct tcp *t, u32 start)
+{
+	u32 segments = (t->fack - start + t->mss - 1) / MAX(t->mss, 1u);
+
+	t->reordering = true;
+	t->totals.reord_seen++;
+	if (segments > t->dup_thresh)
+		t->dup_thresh = MIN(segments, s->tunables.tcp_max_reordering);
+}
+
+void tcp_rack_delivered(struct stack *s, struct tcp *t, const struct tcp_segment *seg,
 	const struct tcp_sent_run *run)
 {
 	if (!ambiguous(s, t, seg, run)) {
@@ -64,19 +76,22 @@ void tcp_rack_delivered(const struct stack *s, struct tcp *t, const struct tcp_s
 	if (seq_gt(run->end, t->fack))
 		t->fack = run->end;
 	else if (seq_lt(run->end, t->fack) && !(run->flags & SENT_TWICE))
-		t->reordering = true;
+		saw_reordering(s, t, run->start);
 }
 
 /* Step 4: the reordering window. */
-static u32 reo_window_us(const struct tcp *t, const struct tcp_sent *r)
+static u32 reo_window_us(const struct stack *s, const struct tcp *t, const struct tcp_sent *r)
 {
+	u32 mode = s->tunables.tcp_recovery;
 	u64 us;
 
-	if (!t->reordering && (t->recovery != TCP_OPEN || r->sacked >= DUP_THRESH * (u32)t->mss))
+	if (!t->reordering &&
+		(t->recovery != TCP_OPEN ||
+			(r->sacked >= t->dup_thresh * (u32)t->mss && !(mode & NO_DUPTHRESH))))
 		return 0;
 	if (t->rtt.min_ns == NEVER)
 		return 0;
-	us = t->rtt.min_ns / NS_PER_US / 4 * t->reo_mult;
+	us = t->rtt.min_ns / NS_PER_US / 4 * (mode & STATIC_WINDOW ? 1 : t->reo_mult);
 	return (u32)MIN(us, t->rtt.srtt_ns / NS_PER_US);
 }
 
@@ -106,7 +121,7 @@ static u32 count_lost(struct tcp *t, struct tcp_sent *r)
 
 		if (run->flags & SENT_SACKED) {
 			above += run->end - run->start;
-		} else if (above > (DUP_THRESH - 1) * (u32)t->mss &&
+		} else if (above > (t->dup_thresh - 1) * (u32)t->mss &&
 			   !(run->flags & (SENT_LOST | SENT_AGAIN))) {
 			found += run->end - run->start;
 			tcp_record_lose(t, r, i);
@@ -127,7 +142,7 @@ u32 tcp_rack_detect(struct stack *s, struct tcp *t)
 		return 0;
 	if (!(s->tunables.tcp_recovery & 1))
 		return count_lost(t, r);
-	window_us = reo_window_us(t, r);
+	window_us = reo_window_us(s, t, r);
 	for (u32 i = 0; i < r->count; i++) {
 		const struct tcp_sent_run *run = tcp_sent_at(r, i);
 		u32 age_us = now_us - run->sent_us, due_us = t->rack_rtt_us + window_us;
@@ -161,7 +176,7 @@ bool tcp_rack_waits(struct stack *s, const struct tcp *t, const struct tcp_sent_
 	const struct tcp_sent *r = tcp_record(s, t);
 
 	return t->flags & TCPF_SACK && t->rack_known && r &&
-	       tcp_us_now(s) - run->sent_us < t->rack_rtt_us + reo_window_us(t, r);
+	       tcp_us_now(s) - run->sent_us < t->rack_rtt_us + reo_window_us(s, t, r);
 }
 
 /* --- the tail loss probe --- */

@@ -249,10 +249,10 @@ static void tcp_measure_mss(struct tcp *t, const struct tcp_segment *seg)
 		t->rcv_mss = (u16)MIN(len, MAX(t->adv_mss, TCP_MSS_DEFAULT));
 }
 
-static void tcp_note_duplicate(struct tcp *t, u32 start, u32 end)
+static void tcp_note_duplicate(const struct stack *s, struct tcp *t, u32 start, u32 end)
 {
 	t->flags |= TCPF_ACK_NOW;
-	if (!(t->flags & TCPF_SACK))
+	if (!(t->flags & TCPF_SACK) || !s->tunables.tcp_dsack)
 		return;
 	t->flags |= TCPF_DSACK; /* RFC 2883 4 */
 	t->dsack_start = start;
@@ -302,9 +302,9 @@ void tcp_receive(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_seg
 	if (t->flags & TCPF_FIN_SEEN)
 		edge = seq_min(edge, t->fin_seq);
 	if (seq_lt(seq, t->rcv_nxt))
-		tcp_note_duplicate(t, seq, seq_min(end, t->rcv_nxt));
+		tcp_note_duplicate(s, t, seq, seq_min(end, t->rcv_nxt));
 	else if (r && tcp_ranges_covered(r, seq, end) == seg->len)
-		tcp_note_duplicate(t, seq, end);
+		tcp_note_duplicate(s, t, seq, end);
 	if (seq_gt(end, edge)) {
 		counter_inc(s, counter_tcp_beyond_window);
 		t->flags |= TCPF_ACK_NOW;
@@ -338,7 +338,7 @@ void tcp_receive(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_seg
  * 6093). */
 void tcp_urgent(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
 {
-	u32 at = seg->seq + seg->urgent - (seg->urgent ? 1 : 0);
+	u32 at = seg->seq + seg->urgent - (seg->urgent && !s->tunables.tcp_stdurg ? 1 : 0);
 	const u8 *byte;
 
 	if (seg->flags & TH_URG && seq_geq(at, t->copied_seq) && seq_geq(at, t->rcv_nxt) &&

@@ -24,8 +24,6 @@
 
 #include "stack/tcp_conn.h"
 
-#define DUP_THRESH 3
-
 /* --- the record --- */
 
 struct tcp_sent *tcp_record(struct stack *s, const struct tcp *t)
@@ -343,7 +341,7 @@ static void reno_ack(struct stack *s, struct tcp *t, struct tcp_news *news)
 	t->dupacks = MIN(t->dupacks, tcp_flight(t));
 	if (!tcp_flight(t))
 		return;
-	if ((t->recovery == TCP_OPEN && t->dup_count >= DUP_THRESH) ||
+	if ((t->recovery == TCP_OPEN && t->dup_count >= t->dup_thresh) ||
 		(t->recovery == TCP_RECOVERY && news->acked && seq_lt(t->snd_una, t->recover)))
 		lose_first(s, t, t->mss);
 }

@@ -3,7 +3,10 @@
 
 void tcp_rtt_init(struct tcp_rtt *r)
 {
-	*r = (struct tcp_rtt){.min_ns = NEVER, .rto_ns = TCP_RTO_INITIAL_NS};
+	*r = (struct tcp_rtt){.min_ns = NEVER,
+		.rto_ns = TCP_RTO_INITIAL_NS,
+		.rto_min_ns = TCP_RTO_MIN_NS,
+		.rto_max_ns = TCP_RTO_MAX_NS};
 }
 
 void tcp_rtt_sample(struct tcp_rtt *r, u64 rtt_ns)
@@ -22,14 +25,14 @@ void tcp_rtt_sample(struct tcp_rtt *r, u64 rtt_ns)
 		if (r->srtt_ns == 0)
 			r->srtt_ns = 1;
 	}
-	r->rto_ns = MIN(r->srtt_ns + MAX(4 * r->rttvar_ns, TCP_RTO_MIN_NS), TCP_RTO_MAX_NS);
+	r->rto_ns = MIN(r->srtt_ns + MAX(4 * r->rttvar_ns, r->rto_min_ns), r->rto_max_ns);
 }
 
 u64 tcp_rtt_timeout(const struct tcp_rtt *r, u32 backoff)
 {
 	u64 rto = r->rto_ns;
 
-	for (u32 i = 0; i < backoff && rto < TCP_RTO_MAX_NS; i++)
+	for (u32 i = 0; i < backoff && rto < r->rto_max_ns; i++)
 		rto *= 2;
-	return MIN(rto, TCP_RTO_MAX_NS);
+	return MIN(rto, r->rto_max_ns);
 }

@@ -1,7 +1,7 @@
 /*
- * Round-trip time and retransmission timeout (RFC 6298). The variance term is at least 200 ms, as
- * in Linux, which takes the place of the RFC's one-second minimum: RTO = SRTT + max(200 ms, 4 *
- * RTTVAR).
+ * Round-trip time and retransmission timeout (RFC 6298). The variance term is at least 200 ms
+ * (tcp_rto_min_us, TCP_RTO_MIN_US), as in Linux, which takes the place of the RFC's one-second
+ * minimum: RTO = SRTT + max(200 ms, 4 * RTTVAR).
  */
 #ifndef STACK_TCP_RTT_H
 #define STACK_TCP_RTT_H
@@ -18,12 +18,13 @@ struct tcp_rtt {
 	u64 rttvar_ns;
 	u64 min_ns; /* smallest sample; NEVER before the first */
 	u64 rto_ns; /* without backoff */
+	u64 rto_min_ns, rto_max_ns;
 };
 
 void tcp_rtt_init(struct tcp_rtt *r);
 void tcp_rtt_sample(struct tcp_rtt *r, u64 rtt_ns);
 
-/* The timeout after `backoff` doublings (RFC 6298 5.5), at most TCP_RTO_MAX_NS. */
+/* The timeout after `backoff` doublings (RFC 6298 5.5), at most rto_max_ns. */
 u64 tcp_rtt_timeout(const struct tcp_rtt *r, u32 backoff);
 
 #endif

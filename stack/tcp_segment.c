@@ -7,7 +7,7 @@
 
 void tcp_challenge(struct stack *s, struct sock *sk, struct tcp *t)
 {
-	if (tcp_challenge_allowed(s, &t->challenge_ns, &t->challenges))
+	if (tcp_challenge_allowed(s, &t->challenge_ns))
 		tcp_send_ack(s, sk, t);
 }
 
@@ -163,7 +163,8 @@ static bool tcp_check_timestamp(
 	if (!(seg->flags & TH_RST) &&
 		tcp_paws_reject(s, t->ts_recent, t->ts_recent_ns, &seg->opt)) {
 		counter_inc(s, counter_tcp_paws);
-		if (seg->len || tcp_challenge_allowed(s, &t->challenge_ns, &t->challenges))
+		if (tcp_segment_end(seg) != seg->seq ||
+			tcp_challenge_allowed(s, &t->challenge_ns))
 			tcp_send_ack(s, sk, t);
 		return false;
 	}
@@ -208,17 +209,15 @@ static bool tcp_check_sequence(
 		tcp_challenge(s, sk, t);
 		return false;
 	}
-	if (seg->len) { /* a retransmission whose ACK was lost, or a window probe: no ACK loop can
-			   come of it */
-		if (t->flags & TCPF_SACK && seq_lt(seg->seq, t->rcv_nxt)) {
-			t->flags |= TCPF_DSACK; /* RFC 2883 4.1 */
-			t->dsack_start = seg->seq;
-			t->dsack_end = seq_min(seg->seq + seg->len, t->rcv_nxt);
-		}
-		tcp_send_ack(s, sk, t);
-	} else if (tcp_challenge_allowed(s, &t->challenge_ns, &t->challenges)) {
-		tcp_send_ack(s, sk, t);
+	/* A retransmission whose ACK was lost, or a window probe: no ACK loop can come of it. */
+	if (seg->len && t->flags & TCPF_SACK && s->tunables.tcp_dsack &&
+		seq_lt(seg->seq, t->rcv_nxt)) {
+		t->flags |= TCPF_DSACK; /* RFC 2883 4.1 */
+		t->dsack_start = seg->seq;
+		t->dsack_end = seq_min(seg->seq + seg->len, t->rcv_nxt);
 	}
+	if (tcp_segment_end(seg) != seg->seq || tcp_challenge_allowed(s, &t->challenge_ns))
+		tcp_send_ack(s, sk, t);
 	return false;
 }
 

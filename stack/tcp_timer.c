@@ -9,12 +9,13 @@
  *
  * The entry is moved only when a deadline is earlier than it: deadlines that move ahead with every
  * segment cost nothing, the entry then expires early once and is armed anew. A connection gives up
- * after tcp_retries2 timeouts without progress (R2), an orphan after ORPHAN_RETRIES, or when
+ * after tcp_retries2 timeouts without progress (R2), an orphan after tcp_orphan_retries, or when
  * TCP_USER_TIMEOUT has passed.
  */
 #include "stack/tcp_conn.h"
 
-#define ORPHAN_RETRIES 8  /* Linux's tcp_orphan_retries 0 */
+#define THIN_SEGMENTS  4
+#define THIN_RETRIES   6
 #define ORPHAN_BACKOFF 10 /* a closed window that nobody waits for: some minutes (RFC 6429) */
 
 void tcp_timer_update(struct stack *s, struct sock *sk, struct tcp *t)
@@ -79,14 +80,27 @@ static bool tcp_user_timeout(const struct stack *s, const struct tcp *t)
 	       s->now_ns - t->stalled_ns >= t->user_timeout_ms * NS_PER_MS;
 }
 
+/* Linux's tcp_orphan_retries: not at all once the timeout has become the longest and a router
+ * complains. */
+static u32 tcp_orphan_retries(const struct stack *s, const struct sock *sk, const struct tcp *t)
+{
+	u32 retries = s->tunables.tcp_orphan_retries;
+	bool alive = tcp_rtt_timeout(&t->rtt, t->backoff) < t->rtt.rto_max_ns;
+
+	if (sk->soft_error && !alive)
+		return 0;
+	return retries || !alive ? retries : 8;
+}
+
 /* R2 of RFC 9293 3.8.3 (MUST-20, MUST-21, SHLD-11). */
 static u32 tcp_retries_max(const struct stack *s, const struct sock *sk, const struct tcp *t)
 {
 	if (t->state == TCP_SYN_SENT)
-		return t->syn_retries ? t->syn_retries : s->tunables.tcp_syn_retries;
+		return (u32)(t->syn_retries ? t->syn_retries : s->tunables.tcp_syn_retries) +
+		       s->tunables.tcp_syn_linear_timeouts;
 	if (t->state == TCP_SYN_RECEIVED)
 		return s->tunables.tcp_synack_retries;
-	return sk->flags & SOCK_ORPHAN ? ORPHAN_RETRIES : s->tunables.tcp_retries2;
+	return sk->flags & SOCK_ORPHAN ? tcp_orphan_retries(s, sk, t) : s->tunables.tcp_retries2;
 }
 
 /* A deadline that the user timeout brings forward. */
@@ -96,6 +110,21 @@ static void tcp_clamp_to_user_timeout(const struct stack *s, struct tcp *t)
 
 	if (t->user_timeout_ms && t->stalled_ns && t->rtx_at != NEVER && t->rtx_at > end)
 		t->rtx_at = MAX(end, s->now_ns + NS_PER_MS);
+}
+
+/* The next timeout is twice as long (RFC 6298 5.5), but for a stream of so few segments that no
+ * duplicate ACKs can come of them, and where tcp_syn_linear_timeouts says otherwise. */
+static void tcp_back_off(const struct stack *s, const struct sock *sk, struct tcp *t)
+{
+	bool thin = sock_stored(sk, STORED_THIN_LINEAR) || s->tunables.tcp_thin_linear_timeouts;
+
+	if (thin && t->state == TCP_ESTABLISHED && tcp_flight(t) < THIN_SEGMENTS * (u32)t->mss &&
+		t->ssthresh != UINT32_MAX && t->retries <= THIN_RETRIES)
+		t->backoff = 0;
+	else if (t->state == TCP_SYN_SENT && t->retries <= s->tunables.tcp_syn_linear_timeouts)
+		t->backoff = 0;
+	else if (t->backoff < 16)
+		t->backoff++;
 }
 
 static void tcp_expire_rto(struct stack *s, struct sock *sk, struct tcp *t)
@@ -118,8 +147,7 @@ static void tcp_expire_rto(struct stack *s, struct sock *sk, struct tcp *t)
 	}
 	if (t->retries < 255)
 		t->retries++;
-	if (t->backoff < 16)
-		t->backoff++;
+	tcp_back_off(s, sk, t);
 	LOG(s, LOG_TCP, LOG_DEBUG, "%E %E: no answer, sends again from %u (retry %u)", &sk->conn.local, &sk->conn.remote,
 		t->snd_una, (u32)t->retries);
 	t->rtx_at = NEVER;
@@ -137,7 +165,7 @@ static void tcp_expire_rto(struct stack *s, struct sock *sk, struct tcp *t)
 
 static void tcp_expire_persist(struct stack *s, struct sock *sk, struct tcp *t)
 {
-	u32 most = sk->flags & SOCK_ORPHAN ? ORPHAN_RETRIES : s->tunables.tcp_retries2;
+	u32 most = sk->flags & SOCK_ORPHAN ? tcp_orphan_retries(s, sk, t) : s->tunables.tcp_retries2;
 
 	if (!t->stalled_ns)
 		t->stalled_ns = MAX(s->now_ns, 1);

@@ -2,10 +2,10 @@
  * TIME-WAIT (RFC 9293 3.3.2, MUST-13): a small object that keeps the four-tuple for 60 s after the
  * socket has gone.
  *
- * It answers what is not acceptable with an ACK, ignores RSTs (RFC 1337, fix 1), starts anew at a
+ * It answers what is not acceptable with an ACK, ignores RSTs (RFC 1337 fix 1, tcp_rfc1337), starts anew at a
  * FIN, and gives way to a SYN that is newer by timestamp or by sequence number (MAY-2, RFC 6191).
  * The oldest gives way when there are tcp_max_tw_buckets, and a connection that we open ourselves
- * may have the tuple a second after the last segment, if timestamps tell its segments from the old
+ * may have the tuple a second after the last segment (tcp_tw_reuse), if timestamps tell its segments from the old
  * ones.
  */
 #include "stack/tcp_conn.h"
@@ -145,6 +145,8 @@ bool tcp_timewait_input(struct stack *s, struct tcp_timewait *tw, struct tcp_seg
 
 	if (seg->flags & TH_RST) { /* RFC 1337 fix 1 */
 		counter_inc(s, counter_tcp_timewait_rst);
+		if (!s->tunables.tcp_rfc1337 && !old && seg->seq == tw->rcv_nxt)
+			tcp_timewait_free(s, tw);
 		return false;
 	}
 	if ((seg->flags & (TH_SYN | TH_ACK | TH_FIN)) == TH_SYN && tcp_timewait_newer(s, tw, seg)) {
@@ -180,12 +182,26 @@ bool tcp_timewait_input(struct stack *s, struct tcp_timewait *tw, struct tcp_seg
 	return false;
 }
 
+static bool tcp_timewait_reusable(const struct stack *s, const struct tcp_timewait *tw)
+{
+	u32 reuse = s->tunables.tcp_tw_reuse;
+
+	return reuse == 2 ? tw->conn.ifindex == NETIF_LOOPBACK ||
+				    addr_is_loopback(&tw->conn.local.addr) ||
+				    addr_is_loopback(&tw->conn.remote.addr)
+			  : reuse != 0;
+}
+
 bool tcp_timewait_yield(struct stack *s, ref conn, bool chosen)
 {
 	struct tcp_timewait *tw = slab_get(s, SLAB_TCP_TIMEWAIT, conn);
 
-	/* Linux's tcp_twsk_unique: timestamps, and a second later or at a port that was bound. */
-	if (!tw || !tw->timestamps || (!chosen && s->now_ns - tw->ts_recent_ns < NS_PER_S))
+	/* Linux's tcp_twsk_unique: timestamps, and some time later or at a port that was bound. */
+	if (!tw || !tw->timestamps)
+		return false;
+	if (!chosen && (!tcp_timewait_reusable(s, tw) ||
+			       s->now_ns - tw->ts_recent_ns <
+				       s->tunables.tcp_tw_reuse_delay_ms * NS_PER_MS))
 		return false;
 	counter_inc(s, counter_tcp_timewait_reused);
 	tcp_timewait_free(s, tw);

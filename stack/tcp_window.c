@@ -32,7 +32,7 @@ void tcp_window_init(struct stack *s, const struct sock *sk, u32 mss, u32 *wnd, 
 		space = MIN(space, t->window_clamp);
 		most = MIN(most, t->window_clamp);
 	}
-	*wnd = MIN(space, 65535u);
+	*wnd = MIN(space, s->tunables.tcp_workaround_signed_windows ? 32767u : 65535u);
 	if (*wnd > mss)
 		*wnd -= *wnd % mss;
 	*wscale = 0;
@@ -97,7 +97,7 @@ static void tcp_rcvbuf_grow(struct stack *s, struct sock *sk, struct tcp *t)
 	if (!t->rcv_rtt_ns || s->now_ns - t->drs_ns < t->rcv_rtt_ns)
 		return;
 	if (copied > t->drs_space) {
-		if (!(sk->options & OPT_RCVBUF_LOCKED)) {
+		if (s->tunables.tcp_moderate_rcvbuf && !(sk->options & OPT_RCVBUF_LOCKED)) {
 			window = 2ull * copied + 16ull * t->rcv_mss;
 			if (t->drs_space)
 				window += 2 * window * (copied - t->drs_space) / t->drs_space;

@@ -13,8 +13,6 @@
 #include "stack/checksum.h"
 #include "stack/tcp_conn.h"
 
-#define CHALLENGE_INTERVAL_NS (5 * NS_PER_S)
-#define CHALLENGES_MAX	      10 /* in an interval, per connection (RFC 5961 7) */
 
 int tcp_send_header(struct stack *s, ref frame, const struct tcp_header *h, const struct ip_out *ip,
 	u16 gso_size)
@@ -123,17 +121,32 @@ bool tcp_paws_reject(
 	       s->now_ns - ts_recent_ns < TCP_PAWS_NS;
 }
 
-bool tcp_challenge_allowed(struct stack *s, u64 *begin_ns, u8 *count)
+/* Of the whole host, a number near the limit that nobody can foretell (CVE-2016-5696). */
+static bool tcp_challenge_left(struct stack *s)
 {
-	if (*begin_ns == 0 || s->now_ns - *begin_ns >= CHALLENGE_INTERVAL_NS) {
-		*begin_ns = MAX(s->now_ns, 1);
-		*count = 0;
+	u32 limit = s->tunables.tcp_challenge_ack_limit;
+
+	if (limit == INT32_MAX)
+		return true;
+	if (s->challenge_second != s->now_ns / NS_PER_S) {
+		s->challenge_second = s->now_ns / NS_PER_S;
+		s->challenge_left = limit ? (limit + 1) / 2 + random_below(&s->random, limit) : 0;
 	}
-	if (*count >= CHALLENGES_MAX) {
+	if (!s->challenge_left)
+		return false;
+	s->challenge_left--;
+	return true;
+}
+
+bool tcp_challenge_allowed(struct stack *s, u64 *last_ns)
+{
+	u64 apart = s->tunables.tcp_invalid_ratelimit_ms * NS_PER_MS;
+
+	if ((*last_ns && s->now_ns - *last_ns < apart) || !tcp_challenge_left(s)) {
 		counter_inc(s, counter_tcp_challenge_limited);
 		return false;
 	}
-	(*count)++;
+	*last_ns = MAX(s->now_ns, 1);
 	counter_inc(s, counter_tcp_challenge);
 	return true;
 }
