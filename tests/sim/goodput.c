@@ -1,0 +1,110 @@
+/*
+ * Goodput over simulated links beside the kernel's over the same emulated link (kernel_goodput.txt,
+ * made by kernel_goodput): the same algorithm reaches at least 0.95 of it. LONG=1 measures every
+ * line of the table, else those that take little. Arguments choose by parts of the id.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "tests/lib/sim.h"
+
+enum { SECONDS = 5, SHARE_PERCENT = 95, SHORT_MBIT = 40 };
+
+struct cell {
+	char congestion[16];
+	double rate_mbit, rtt_ms, loss_per_mille, queue_bytes, kernel_mbit;
+	unsigned runs;
+};
+
+static void kernel_buffers(struct stack_tunables *t)
+{
+	t->tcp_rmem[2] = t->tcp_wmem[2] = 33554432;
+}
+
+/* The mean over the seeds of the kernel's runs, in Mbit/s; *failure stays NULL when all bytes were right. */
+static double measure(const struct cell *cell, const char **failure)
+{
+	u32 runs = cell->loss_per_mille != 0 ? cell->runs : 1;
+	double sum = 0;
+
+	for (u32 seed = 1; seed <= runs; seed++) {
+		struct sim_config c = {.seed = seed,
+			.bulk_ns = SECONDS * NS_PER_S,
+			.limit_ns = 1000 * NS_PER_S,
+			.congestion = cell->congestion,
+			.clear_arp = true,
+			.tune = kernel_buffers,
+			.memory = 1ull << 30};
+		struct sim_result r;
+
+		for (u32 i = 0; i < 2; i++) {
+			c.link[i].rate_bits_per_s = (u64)(cell->rate_mbit * 1e6);
+			c.link[i].delay_ns = (u64)(cell->rtt_ms * 1e6 / 2);
+			c.link[i].loss = (u64)(cell->loss_per_mille / 1000 * IMPAIR_ALWAYS);
+			c.link[i].queue_bytes = (u64)cell->queue_bytes;
+			c.link[i].seed = seed ^ (u64)i << 63; /* as `ustack link --seed` */
+		}
+		r = sim_transfer(&c);
+		if (r.failure)
+			*failure = r.failure;
+		sum += (double)r.received[0] * 8 / 1e6 / SECONDS;
+		if (getenv("RUNS_TOO"))
+			printf("#   seed %u: %.3f, %" PRIu64 " sent again, %" PRIu64 " lost, %" PRIu64
+			       " over the queue\n",
+				seed, (double)r.received[0] * 8 / 1e6 / SECONDS, r.retransmits,
+				r.link[0].lost, r.link[0].overflowed);
+	}
+	return sum / runs;
+}
+
+static bool chosen(int argc, char **argv, const char *id)
+{
+	for (int i = 1; i < argc; i++)
+		if (!strstr(id, argv[i]))
+			return false;
+	return true;
+}
+
+int main(int argc, char **argv)
+{
+	const char *name = "tests/sim/kernel_goodput.txt";
+	FILE *f = fopen(getenv("TABLE") ? getenv("TABLE") : name, "r");
+	char line[256], id[128];
+	struct cell c;
+	int failed = 0;
+
+	if (!f) {
+		printf("not ok sim-goodput-table %s cannot be read\n", name);
+		return 1;
+	}
+	while (fgets(line, sizeof(line), f)) {
+		const char *failure = NULL;
+		double mbit;
+
+		if (line[0] == '#' || sscanf(line, "%15s %lf %lf %lf %lf %lf %u", c.congestion, &c.rate_mbit, &c.rtt_ms,
+					      &c.loss_per_mille, &c.queue_bytes, &c.kernel_mbit, &c.runs) != 7)
+			continue;
+		if (!getenv("LONG") && argc == 1 &&
+			c.kernel_mbit * (c.loss_per_mille != 0 ? c.runs : 1) > SHORT_MBIT)
+			continue;
+		snprintf(id, sizeof(id), "sim-goodput-%s-%.0fmbit-%.0fms-loss%.0f-queue%.0f", c.congestion,
+			c.rate_mbit, c.rtt_ms, c.loss_per_mille, c.queue_bytes);
+		if (!chosen(argc, argv, id))
+			continue;
+		mbit = measure(&c, &failure);
+		if (failure)
+			printf("not ok %s %s\n", id, failure);
+		else if (mbit * 100 < c.kernel_mbit * SHARE_PERCENT)
+			printf("not ok %s %.3f of the kernel's\n", id, mbit / c.kernel_mbit);
+		else
+			printf("ok %s\n", id);
+		printf("# %s: %.3f Mbit/s, the kernel's %.3f, ratio %.3f\n", id, mbit, c.kernel_mbit,
+			mbit / c.kernel_mbit);
+		fflush(stdout);
+		failed |= failure || mbit * 100 < c.kernel_mbit * SHARE_PERCENT;
+	}
+	fclose(f);
+	return failed;
+}
