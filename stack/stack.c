@@ -48,6 +48,8 @@ void stack_default_tunables(struct stack_tunables *t)
 		.tcp_min_tso_segs = 2,
 		.tcp_pacing_ss_ratio = 200,
 		.tcp_pacing_ca_ratio = 120,
+		.tcp_ecn = 2,
+		.tcp_ecn_fallback = 1,
 		.tcp_syn_retries = 6,
 		.tcp_synack_retries = 5,
 		.tcp_retries1 = 3,

@@ -65,6 +65,7 @@ struct stack_tunables {
 	u8 tcp_tso_rtt_log;
 	u32 tcp_min_tso_segs;
 	u32 tcp_pacing_ss_ratio, tcp_pacing_ca_ratio; /* percent */
+	u8 tcp_ecn, tcp_ecn_fallback;
 	u8 tcp_syn_retries, tcp_synack_retries, tcp_retries1, tcp_retries2;
 	u8 tcp_keepalive_probes, tcp_slow_start_after_idle, tcp_abort_on_overflow, tcp_rfc1337;
 	u32 tcp_fin_timeout_s, tcp_keepalive_time_s, tcp_keepalive_intvl_s;

@@ -8,6 +8,7 @@
 
 #include "stack/sock.h"
 #include "stack/tcp_cc.h"
+#include "stack/tcp_ecn.h"
 #include "stack/tcp_rtt.h"
 #include "stack/tcp_sent.h"
 
@@ -150,6 +151,8 @@ struct tcp {
 	struct tcp_hystart hystart;
 	u64 pacing_rate; /* bytes a second */
 	u64 pace_ns;	 /* when the next segment may go, if segments are paced */
+	bool cwr;	 /* a mark of congestion reduces the window; recovery is TCP_OPEN */
+	struct tcp_ecn ecn;
 	/* Receiving. */
 	u32 rcv_nxt;
 	u32 rcv_wnd_end; /* right edge of the window as advertised */
@@ -227,6 +230,7 @@ struct tcp_request {
 	u8 retries;
 	u8 tos;
 	bool cookie; /* lives in a SYN cookie alone (tcp_cookie.c) */
+	u8 ecn;	    /* enum tcp_ecn_mode */
 	bool acked; /* the bare ACK came while data is waited for (TCP_DEFER_ACCEPT) */
 	u64 challenge_ns;
 };

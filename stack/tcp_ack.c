@@ -127,7 +127,7 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 		.acked = acked, .flight = tcp_flight(t), .known = record ? record->sacked : 0};
 	struct tcp_cc_ack ack = {.now_ns = s->now_ns, .acked = acked, .in_flight = pipe};
 	bool window_changed = tcp_ack_window(t, seg);
-	bool recovering = t->recovery == TCP_RECOVERY;
+	bool recovering = t->recovery == TCP_RECOVERY || t->cwr;
 
 	ack.cwnd_limited = tcp_cwnd_limited(t);
 	t->probes = 0;
@@ -139,6 +139,7 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 	}
 	tcp_record_sacks(s, t, seg, &news);
 	news.duplicate = tcp_ack_duplicate(t, seg, acked, news.flight, window_changed, news.sacked);
+	news.ece = tcp_ecn_echoed(t, seg);
 	if (tcp_tlp_ack(s, t, seg, news.dsack, acked != 0))
 		tcp_recovery_probe_mended(t);
 	tcp_recovery_ack(s, t, seg, &news);
@@ -151,7 +152,7 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 		ack.acked = MIN(acked, news.delivered);
 	ack.in_recovery =
 		recovering ||
-		t->recovery == TCP_RECOVERY; /* the ACK that ends it does not grow the window */
+		t->recovery == TCP_RECOVERY || t->cwr; /* the ACK that ends it does not grow the window */
 	if (tcp_cc_of(t)->model)
 		tcp_cc_of(t)->model(t, &ack);
 	else if (acked && !ack.in_recovery)
@@ -160,6 +161,8 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 		tcp_cwnd_validate(s, t);
 	tcp_pace_update(s, sk, t);
 	t->totals.delivered += acked / MAX(t->mss, 1u);
+	if (news.ece)
+		t->ecn.delivered_ce += (news.delivered + t->mss - 1u) / MAX(t->mss, 1u);
 	if (acked) {
 		t->acked_ns = s->now_ns;
 		t->rtx_at = NEVER; /* started anew (RFC 6298 5.3) */

@@ -15,7 +15,16 @@
 #include "stack/tcp_options.h"
 #include "stack/tcp_ranges.h"
 
-enum { TH_FIN = 1, TH_SYN = 2, TH_RST = 4, TH_PSH = 8, TH_ACK = 16, TH_URG = 32 };
+enum {
+	TH_FIN = 1,
+	TH_SYN = 2,
+	TH_RST = 4,
+	TH_PSH = 8,
+	TH_ACK = 16,
+	TH_URG = 32,
+	TH_ECE = 64,
+	TH_CWR = 128,
+};
 
 #define TCP_HEADER_LEN	  20u
 #define TCP_TIMESTAMP_LEN 12u /* with two NOPs */
@@ -66,6 +75,7 @@ struct tcp_header {
 	u16 window;
 	u16 urgent;
 	u8 flags;
+	u8 ecn; /* enum ip_ecn */
 	struct tcp_options opt;
 };
 
@@ -239,7 +249,20 @@ struct tcp_news {
 	bool dsack;
 	bool original; /* something that was sent only once has arrived */
 	struct tcp_sample sample;
+	bool ece;      /* the peer reports a mark of congestion */
 };
+
+/* --- tcp_ecn.c: RFC 3168 --- */
+void tcp_ecn_send_syn(const struct stack *s, struct tcp *t, struct tcp_header *h);
+void tcp_ecn_take_syn(struct stack *s, struct tcp *t, const struct tcp_segment *seg);
+u8 tcp_ecn_request(const struct stack *s, const struct tcp_segment *seg); /* enum tcp_ecn_mode */
+void tcp_ecn_send_syn_ack(const struct tcp_request *req, struct tcp_header *h);
+void tcp_ecn_child(struct stack *s, struct tcp *t, const struct tcp_request *req);
+void tcp_ecn_header(const struct tcp *t, struct tcp_header *h);	 /* every segment */
+void tcp_ecn_new_data(struct tcp *t, struct tcp_header *h);	 /* data sent for the first time */
+void tcp_ecn_text(struct tcp *t, const struct tcp_segment *seg); /* in the window */
+bool tcp_ecn_echoed(const struct tcp *t, const struct tcp_segment *seg); /* a mark is reported */
+void tcp_ecn_reduced(struct tcp *t); /* the congestion window has been */
 
 /* --- tcp_recovery.c: the record of what is in flight, and what is done about losses --- */
 struct tcp_sent *tcp_record(struct stack *s, const struct tcp *t); /* NULL: nothing is in flight */

@@ -7,8 +7,8 @@
  * the tuple and the minute, plus the index of the peer's MSS in a table of four. The last ACK
  * returns it: it is ours if the minute is this one or the one before and the difference to the
  * hash is an index of the table, which a guess meets once in 2^29. What the SYN has offered besides
- * travels in the low 6 bits of the timestamp that the peer echoes: window scale (15: none), SACK;
- * without timestamps there is neither.
+ * travels in the low 6 bits of the timestamp that the peer echoes: window scale (15: none), SACK,
+ * ECN; without timestamps there is none of these.
  *
  * Cookies are sent while the queue is full alone (tcp_syncookies 1; 0: never, 2: always), and taken
  * for two minutes after the last one.
@@ -24,6 +24,7 @@
 #define STAMP_BITS	 0x3fu
 #define STAMP_WSCALE	 0x0fu
 #define STAMP_SACK	 0x10u
+#define STAMP_ECN	 0x20u
 
 static const u16 cookie_mss[] = {536, 1300, 1440, 1460};
 
@@ -80,6 +81,8 @@ u32 tcp_cookie_clock(const struct stack *s, const struct tcp_request *req)
 		bits = req->snd_wscale;
 	if (req->flags & TCP_OPT_SACK_OK)
 		bits |= STAMP_SACK;
+	if (req->ecn == TCP_ECN_CLASSIC)
+		bits |= STAMP_ECN;
 	stamp = (now & ~STAMP_BITS) | bits;
 	if (seq_gt(stamp, now)) /* never ahead of the clock that goes on from it */
 		stamp -= STAMP_BITS + 1;
@@ -91,6 +94,7 @@ void tcp_cookie_send(struct stack *s, struct tcp *t, struct tcp_request *req)
 	if (!(req->flags & TCP_OPT_TIMESTAMP)) {
 		req->flags = 0;
 		req->snd_wscale = req->rcv_wscale = 0;
+		req->ecn = TCP_ECN_OFF;
 	}
 	req->iss = cookie_make(s, req);
 	req->cookie = true;
@@ -129,6 +133,10 @@ static bool cookie_request(struct stack *s, struct sock *listener, struct tcp *t
 	if (!cookie_options(s, seg, req))
 		return false;
 	tcp_request_fill(s, listener, t, seg, req);
+	req->ecn = seg->opt.flags & TCP_OPT_TIMESTAMP && s->tunables.tcp_ecn &&
+				   (seg->opt.tsecr - req->ts_offset) & STAMP_ECN
+			   ? TCP_ECN_CLASSIC
+			   : TCP_ECN_OFF;
 	req->irs = seg->seq - 1;
 	req->iss = seg->ack - 1;
 	req->peer_mss = mss;

@@ -77,6 +77,8 @@ void tcp_request_send(struct stack *s, struct tcp_request *req, u8 flags)
 						: req->flags & TCP_OPT_TIMESTAMP},
 	};
 
+	if (flags & TH_SYN)
+		tcp_ecn_send_syn_ack(req, &h);
 	h.opt.mss = req->adv_mss;
 	h.opt.wscale = req->rcv_wscale;
 	h.opt.tsval = req->cookie ? tcp_cookie_clock(s, req) : tcp_clock(s, req->ts_offset);
@@ -155,6 +157,7 @@ static void tcp_request_of_syn(struct stack *s, struct sock *listener, const str
 
 	req->flags = tcp_request_options(s, o);
 	tcp_request_fill(s, listener, t, seg, req);
+	req->ecn = tcp_ecn_request(s, seg);
 	req->irs = seg->seq;
 	req->iss = tcp_isn(s, &req->conn.local, &req->conn.remote);
 	if (seg->isn_above && seq_leq(req->iss, seg->isn_above))
@@ -264,6 +267,7 @@ static void tcp_child_init(
 	t->ts_offset = req->ts_offset;
 	if (s->tunables.tcp_reflect_tos)
 		sk->tos = req->tos;
+	tcp_ecn_child(s, t, req);
 	t->peer_mss = req->peer_mss;
 	t->adv_mss = req->adv_mss;
 	t->retries = req->retries;

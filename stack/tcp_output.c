@@ -104,6 +104,7 @@ static void tcp_fill_header(struct stack *s, struct sock *sk, struct tcp *t, str
 		h->opt.tsval = tcp_clock(s, t->ts_offset);
 		h->opt.tsecr = t->ts_recent;
 	}
+	tcp_ecn_header(t, h);
 }
 
 /* Every segment carries the newest acknowledgement. */
@@ -124,13 +125,14 @@ static int tcp_send_frame(
 		.dst = sk->conn.remote.addr,
 		.proto = PROTO_TCP,
 		.ttl = sk->ttl,
-		.tos = sk->tos,
+		.tos = (u8)((sk->tos & ~ECN_BITS) | h->ecn),
 		.dont_fragment = sk->mtu_discover != LX_IP_PMTUDISC_DONT,
 		.ifindex = (u16)sk->conn.ifindex,
 		.options_len = sk->ip_options_len,
 	};
 
 	memcpy(ip.options, sk->ip_options, sk->ip_options_len);
+	sk->tos = ip.tos; /* as IP_TOS shows it on Linux */
 	t->totals.segs_out += tcp_segment_count(frame_get(s, frame)->len, tcp_full_segment(t));
 	return tcp_send_header(s, frame, h, &ip, (u16)tcp_full_segment(t));
 }
@@ -200,6 +202,7 @@ void tcp_send_syn(struct stack *s, struct sock *sk, struct tcp *t)
 		h.flags |= TH_ACK;
 		h.ack = t->rcv_nxt;
 	}
+	tcp_ecn_send_syn(s, t, &h);
 	if (t->flags & TCPF_SACK)
 		h.opt.flags |= TCP_OPT_SACK_OK;
 	if (t->flags & TCPF_WSCALE)
@@ -272,6 +275,8 @@ static bool tcp_send_data(
 	tcp_fill_header(s, sk, t, &h);
 	h.seq = seq;
 	tcp_data_flags(t, &h, seq + *sent, fin);
+	if (*sent && seq == t->snd_nxt)
+		tcp_ecn_new_data(t, &h);
 	if (t->text_ns && s->now_ns - t->text_ns < TCP_DELACK_NS)
 		t->flags |=
 			TCPF_PINGPONG; /* it is an answer, and the next one will carry an ACK too */

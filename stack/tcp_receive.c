@@ -298,6 +298,7 @@ void tcp_receive(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_seg
 	ref pkt = seg->pkt;
 
 	t->text_ns = s->now_ns;
+	tcp_ecn_text(t, seg);
 	tcp_measure_mss(t, seg);
 	if (t->flags & TCPF_FIN_SEEN)
 		edge = seq_min(edge, t->fin_seq);

@@ -12,6 +12,10 @@
  * took it below) TCP_LOSS      the timeout has struck: all that was not sent within the last round
  * trip is lost, and slow start begins
  *
+ * A mark of congestion that the peer echoes (tcp_ecn.c) reduces the window in the same way, with
+ * nothing to send again: `cwr`, until what was in flight and more has been acknowledged, so once in
+ * a window of data (RFC 3168 6.1.2).
+ *
  * Recovery ends when what was in flight at its begin (`recover`) is acknowledged. What turns out to
  * have been no loss is undone: all that was sent again is reported as a duplicate (RFC 3708), or an
  * ACK carries a timestamp from before it was (Eifel, RFC 3522, RFC 4015), or after a timeout the
@@ -263,19 +267,49 @@ static void recovery_reduce(struct tcp *t, u32 in_flight)
 {
 	undo_note(t);
 	t->ssthresh = tcp_cc_of(t)->ssthresh(t, in_flight);
+	tcp_ecn_reduced(t);
+}
+
+/* Proportional rate reduction begins. */
+static void prr_begin(struct tcp *t, const struct tcp_news *news)
+{
+	t->prr_delivered = t->prr_out = 0;
+	t->recover_fs = MAX(news->flight - MIN(news->known, news->flight), t->mss);
+	t->probe_out = false;
+	t->tlp_at = NEVER;
+}
+
+static void cwr_enter(struct stack *s, struct tcp *t, const struct tcp_news *news)
+{
+	counter_inc(s, counter_tcp_ecn_reduced);
+	recovery_reduce(t, MIN(news->flight, t->cwnd));
+	t->undoable = false;
+	t->recover = t->snd_nxt;
+	prr_begin(t, news);
+	t->cwr = true;
+}
+
+static void cwr_leave(struct tcp *t)
+{
+	t->cwr = false;
+	t->cwnd = t->ssthresh;
+	tcp_cc_of(t)->recovered(t);
 }
 
 static void recovery_enter(struct stack *s, struct tcp *t, const struct tcp_news *news)
 {
 	counter_inc(
 		s, t->flags & TCPF_SACK ? counter_tcp_sack_recovery : counter_tcp_reno_recovery);
-	/* Not what limited transmit sent beyond the window (RFC 5681 3.2 step 2). */
-	recovery_reduce(t, MIN(news->flight, t->cwnd));
+	/* Not what limited transmit sent beyond the window (RFC 5681 3.2 step 2). A window that a
+	 * mark is reducing is not reduced twice. */
+	if (!t->cwr) {
+		recovery_reduce(t, MIN(news->flight, t->cwnd));
+		prr_begin(t, news);
+	}
+	t->cwr = false;
 	t->recovery = TCP_RECOVERY;
 	t->recover = t->snd_nxt;
 	t->rescued = false;
-	t->prr_delivered = t->prr_out = 0;
-	t->recover_fs = MAX(news->flight - MIN(news->known, news->flight), t->mss);
 	t->probe_out = false;
 	t->tlp_at = NEVER;
 }
@@ -299,6 +333,7 @@ void tcp_recovery_probe_mended(struct tcp *t)
 	t->ssthresh = tcp_cc_of(t)->ssthresh(t, t->cwnd);
 	t->cwnd = t->ssthresh;
 	tcp_cc_of(t)->recovered(t);
+	tcp_ecn_reduced(t);
 }
 
 /* RFC 5682 3.1: the answers to the first retransmission after a timeout tell whether that was one
@@ -375,6 +410,8 @@ void tcp_recovery_ack(
 {
 	u32 lost = 0;
 
+	if (news->ece)
+		t->undoable = false; /* there is congestion, whatever was lost */
 	if (t->recovery == TCP_LOSS)
 		frto_ack(s, t, news);
 	if (t->recovery != TCP_OPEN && (news->acked || news->dsack) && undo_justified(t, seg))
@@ -386,7 +423,13 @@ void tcp_recovery_ack(
 	else
 		reno_ack(s, t, news);
 	tcp_recovery_lost(s, t, news);
-	if (t->recovery == TCP_RECOVERY)
+	if (t->cwr && news->acked && seq_gt(t->snd_una, t->recover))
+		cwr_leave(t);
+	/* Until the CWR is sent the peer only repeats what the window was reduced for. */
+	if (news->ece && !t->cwr && t->recovery == TCP_OPEN && news->flight &&
+		!(t->ecn.flags & TCP_ECN_SEND_CWR))
+		cwr_enter(s, t, news);
+	if (t->recovery == TCP_RECOVERY || t->cwr)
 		prr(s, t, news, lost);
 }
 
@@ -417,8 +460,11 @@ void tcp_recovery_timeout(struct stack *s, struct tcp *t)
 	bool fresh = t->recovery == TCP_OPEN;
 
 	/* Once for the same flight (RFC 5681 3.1). */
-	if (fresh || seq_geq(t->snd_una, t->recover) || (t->recovery == TCP_LOSS && !t->retries))
+	if ((fresh && !t->cwr) || seq_geq(t->snd_una, t->recover) ||
+		(t->recovery == TCP_LOSS && !t->retries))
 		recovery_reduce(t, tcp_flight(t));
+	tcp_ecn_reduced(t);
+	t->cwr = false;
 	tcp_cc_of(t)->timeout(t);
 	for (u32 i = 0; r && i < r->count; i++) {
 		/* A second timeout: what was SACKed may have been dropped by the peer (RFC 2018 8).
@@ -458,7 +504,7 @@ void tcp_recovery_resend(struct stack *s, struct tcp *t)
 	t->dup_count = 0;
 	t->dupacks = 0;
 	t->flags &= ~(u32)TCPF_RTT_TIMING;
-	t->undoable = false;
+	t->undoable = t->cwr = false;
 }
 
 /* --- what to send --- */

@@ -56,6 +56,7 @@ static void tcp_take_syn(
 	t->snd_max_wnd = t->snd_wnd;
 	t->snd_wl1 = seg->seq;
 	t->snd_wl2 = seg->ack;
+	tcp_ecn_take_syn(s, t, seg);
 	tcp_mss_update(s, sk, t);
 	t->cwnd = tcp_cc_initial_window(t->mss);
 }

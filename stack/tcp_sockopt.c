@@ -274,7 +274,7 @@ static void tcp_info_flight(struct stack *s, const struct tcp *t, struct tcp_inf
 	i->sacked = t->state == TCP_LISTEN ? t->backlog : r ? r->sacked / mss : 0;
 	i->lost = r ? r->lost / mss : 0;
 	i->retrans = r ? r->again / mss : 0;
-	i->ca_state = t->recovery == TCP_OPEN	    ? (t->dup_count ? 1 : 0)
+	i->ca_state = t->recovery == TCP_OPEN	    ? (t->cwr ? 2 : t->dup_count ? 1 : 0)
 		      : t->recovery == TCP_RECOVERY ? 3
 						    : 4;
 	i->snd_ssthresh = t->ssthresh == UINT32_MAX ? 0x7fffffff : t->ssthresh / mss;
@@ -299,6 +299,7 @@ static void tcp_info_totals(const struct stack *s, const struct tcp *t, struct t
 	i->data_segs_in = n->data_segs_in;
 	i->data_segs_out = n->data_segs_out;
 	i->delivered = n->delivered;
+	i->delivered_ce = t->ecn.delivered_ce;
 	i->bytes_sent = n->bytes_sent;
 	i->bytes_retrans = n->bytes_retrans;
 	i->dsack_dups = n->dsack_dups;
@@ -318,7 +319,9 @@ static void tcp_info_fill(
 	i->probes = t->probes;
 	i->backoff = t->backoff;
 	i->options = (u8)((t->flags & TCPF_TIMESTAMP ? 1 : 0) | (t->flags & TCPF_SACK ? 2 : 0) |
-			  (t->flags & TCPF_WSCALE ? 4 : 0));
+			  (t->flags & TCPF_WSCALE ? 4 : 0) |
+			  (t->ecn.mode != TCP_ECN_OFF ? 8 : 0) |
+			  (t->ecn.flags & TCP_ECN_SEEN ? 16 : 0));
 	i->wscales = (u8)(t->snd_wscale | t->rcv_wscale << 4);
 	i->last_data_sent = tcp_ms_since(s, t->sent_ns);
 	i->last_data_recv = tcp_ms_since(s, t->text_ns);

@@ -80,7 +80,7 @@ void tcp_timewait_enter(struct stack *s, struct sock *sk, struct tcp *t)
 		tw->ts_recent = t->ts_recent;
 		tw->ts_recent_ns = t->ts_recent_ns;
 		tw->ts_offset = t->ts_offset;
-		tw->tos = sk->tos;
+		tw->tos = (u8)(sk->tos & ~ECN_BITS);
 		tw->ttl = sk->ttl;
 		tw->timer.deadline_ns = NEVER;
 		if (port)

@@ -40,7 +40,7 @@ static void tcp_trace_options(struct stack *s, const struct tcp_options *o)
 
 static void tcp_trace(struct stack *s, const char *way, const struct tcp_header *h, u32 len)
 {
-	static const char letters[] = "FSRP.U";
+	static const char letters[] = "FSRP.UEW";
 	char flags[sizeof(letters)];
 	u32 n = 0;
 

@@ -252,7 +252,7 @@ static const struct {
 		":1: net.ipv4.tcp_rmem: '4' is not MIN DEFAULT MAX, from 1 to 2147483647"},
 	{"net.ipv4.tcp_congestion_control = bbr\n",
 		":1: net.ipv4.tcp_congestion_control: 'bbr' is not one of reno|cubic"},
-	{"net.ipv4.tcp_ecn = 1\n", ":1: unknown key 'net.ipv4.tcp_ecn'"},
+	{"net.ipv4.tcp_autocorking = 1\n", ":1: unknown key 'net.ipv4.tcp_autocorking'"},
 };
 
 START_TEST(config_file_mistakes_name_file_line_and_key)
