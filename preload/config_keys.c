@@ -13,7 +13,7 @@
 #define LIST(m, n) OFF(m), n, 0, UNLIMITED
 #define ONE(m)	   OFF(m), 1, WIDTH(m)
 /* The index is the number of the algorithm: enum tcp_cc. */
-#define CONGESTION_CONTROLS "reno|cubic"
+#define CONGESTION_CONTROLS "reno|cubic|bbr"
 #define NONE	   0, 0, 0, UNLIMITED
 #define SYSCTL(prefix, member, min, max, form, initial, help)                                      \
 	{                                                                                          \
@@ -78,7 +78,7 @@ const struct config_key config_keys[] = {
 		"those that are built in; can only be read"},
 	{"net.ipv4.tcp_allowed_congestion_control", CONFIG_WORDS,
 		ONE(sysctl.tcp_allowed_congestion_control), UNLIMITED, CONGESTION_CONTROLS,
-		"reno cubic", "those that TCP_CONGESTION may choose; EPERM for others"},
+		"reno cubic bbr", "those that TCP_CONGESTION may choose; EPERM for others"},
 	SYSCTL("net.ipv4.", tcp_sack, 0, 1, "0|1", "1", "selective acknowledgements (RFC 2018)"),
 	SYSCTL("net.ipv4.", tcp_timestamps, 0, 2, "0|1|2", "1",
 		"timestamps (RFC 7323): off, on with a random offset, on without"),

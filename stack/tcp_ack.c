@@ -153,6 +153,7 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 	ack.in_recovery =
 		recovering ||
 		t->recovery == TCP_RECOVERY || t->cwr; /* the ACK that ends it does not grow the window */
+	ack.pipe = tcp_pipe(s, t);
 	if (tcp_cc_of(t)->model)
 		tcp_cc_of(t)->model(t, &ack);
 	else if (acked && !ack.in_recovery)

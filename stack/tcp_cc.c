@@ -6,6 +6,7 @@
 static const struct tcp_cc_ops *const algorithms[TCP_CCS] = {
 	[TCP_CC_RENO] = &tcp_reno,
 	[TCP_CC_CUBIC] = &tcp_cubic,
+	[TCP_CC_BBR] = &tcp_bbr,
 };
 
 const struct tcp_cc_ops *tcp_cc_of(const struct tcp *t)

@@ -11,7 +11,7 @@
 struct tcp;
 
 /* Numbers of the algorithms: the index in the table, stored in struct tcp and in the tunables. */
-enum tcp_cc { TCP_CC_RENO, TCP_CC_CUBIC, TCP_CCS };
+enum tcp_cc { TCP_CC_RENO, TCP_CC_CUBIC, TCP_CC_BBR, TCP_CCS };
 
 /* What an ACK tells of the path, by the segment that was sent last among those that it delivers. */
 struct tcp_sample {
@@ -37,6 +37,7 @@ struct tcp_cc_ack {
 	u32 acked;	   /* bytes newly acknowledged cumulatively */
 	u32 delivered;	   /* bytes newly known to have arrived: acked and newly SACKed */
 	u32 in_flight;	   /* before this ACK */
+	u32 pipe;	   /* behind it */
 	bool cwnd_limited; /* the window was used fully (RFC 7661, RFC 5681 3.1) */
 	bool in_recovery;
 	struct tcp_sample sample;
@@ -46,7 +47,7 @@ struct tcp_sent_run;
 
 struct tcp_cc_ops {
 	const char *name;
-	void (*init)(struct tcp *t);
+	void (*init)(struct tcp *t, u64 now_ns);
 	void (*acked)(struct tcp *t, const struct tcp_cc_ack *ack);
 	u32 (*ssthresh)(struct tcp *t, u32 in_flight); /* after a loss */
 	void (*recovered)(struct tcp *t);	       /* all that was lost has arrived */
@@ -58,7 +59,8 @@ struct tcp_cc_ops {
 	 * in recovery too, and owns cwnd at all times.
 	 */
 	void (*model)(struct tcp *t, const struct tcp_cc_ack *ack);
-	void (*lost)(struct tcp *t, const struct tcp_sent_run *run); /* taken for lost */
+	void (*lost)(struct tcp *t, const struct tcp_sent_run *run,
+		u64 now_ns); /* taken for lost, and counted in t->lost */
 	void (*sending)(struct tcp *t, u64 now_ns); /* before data goes with nothing in flight */
 };
 
@@ -76,5 +78,6 @@ u32 tcp_cc_initial_window(u32 mss);
 
 extern const struct tcp_cc_ops tcp_reno;
 extern const struct tcp_cc_ops tcp_cubic;
+extern const struct tcp_cc_ops tcp_bbr;
 
 #endif

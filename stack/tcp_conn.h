@@ -268,7 +268,8 @@ void tcp_ecn_reduced(struct tcp *t); /* the congestion window has been */
 struct tcp_sent *tcp_record(struct stack *s, const struct tcp *t); /* NULL: nothing is in flight */
 struct tcp_sent *tcp_record_make(struct stack *s, struct tcp *t);  /* NULL: no memory */
 void tcp_record_clear(struct stack *s, struct tcp *t);
-void tcp_record_lose(struct tcp *t, struct tcp_sent *r, u32 i); /* takes a run for lost */
+void tcp_record_lose(const struct stack *s, struct tcp *t, struct tcp_sent *r,
+	u32 i); /* takes a run for lost */
 void tcp_record_sent(struct stack *s, struct tcp *t, u32 seq, u32 end); /* for the first time */
 void tcp_record_acked(
 	struct stack *s, struct tcp *t, const struct tcp_segment *seg, struct tcp_news *news);

@@ -40,8 +40,9 @@ static struct epoch *epoch_of(struct tcp *t)
 	return &cubic_of(t)->now;
 }
 
-static void cubic_init(struct tcp *t)
+static void cubic_init(struct tcp *t, u64 now_ns)
 {
+	(void)now_ns;
 	*cubic_of(t) = (struct cubic){0};
 	tcp_hystart_init(t);
 }

@@ -112,7 +112,7 @@ void tcp_rack_recovered(struct tcp *t)
 }
 
 /* RFC 6675's IsLost(), when RACK is switched off: more than two segments' bytes SACKed above. */
-static u32 count_lost(struct tcp *t, struct tcp_sent *r)
+static u32 count_lost(const struct stack *s, struct tcp *t, struct tcp_sent *r)
 {
 	u32 above = 0, found = 0;
 
@@ -124,7 +124,7 @@ static u32 count_lost(struct tcp *t, struct tcp_sent *r)
 		} else if (above > (t->dup_thresh - 1) * (u32)t->mss &&
 			   !(run->flags & (SENT_LOST | SENT_AGAIN))) {
 			found += run->end - run->start;
-			tcp_record_lose(t, r, i);
+			tcp_record_lose(s, t, r, i);
 			t->lost_hint = seq_min(t->lost_hint, run->start);
 		}
 	}
@@ -141,7 +141,7 @@ u32 tcp_rack_detect(struct stack *s, struct tcp *t)
 	if (!r || !t->rack_known || !(t->flags & TCPF_SACK))
 		return 0;
 	if (!(s->tunables.tcp_recovery & 1))
-		return count_lost(t, r);
+		return count_lost(s, t, r);
 	window_us = reo_window_us(s, t, r);
 	for (u32 i = 0; i < r->count; i++) {
 		const struct tcp_sent_run *run = tcp_sent_at(r, i);
@@ -163,7 +163,7 @@ u32 tcp_rack_detect(struct stack *s, struct tcp *t)
 		if (run->flags & SENT_AGAIN)
 			counter_inc(s, counter_tcp_lost_retransmit);
 		found += run->end - run->start;
-		tcp_record_lose(t, r, i);
+		tcp_record_lose(s, t, r, i);
 		t->lost_hint = seq_min(t->lost_hint, run->start);
 	}
 	if (wait_us)

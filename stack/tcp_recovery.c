@@ -63,12 +63,15 @@ struct tcp_sent *tcp_record_make(struct stack *s, struct tcp *t)
 	return tcp_record(s, t);
 }
 
-void tcp_record_lose(struct tcp *t, struct tcp_sent *r, u32 i)
+void tcp_record_lose(const struct stack *s, struct tcp *t, struct tcp_sent *r, u32 i)
 {
 	const struct tcp_sent_run *run = tcp_sent_at(r, i);
 
-	if ((run->flags & (SENT_LOST | SENT_AGAIN)) != SENT_LOST)
+	if ((run->flags & (SENT_LOST | SENT_AGAIN)) != SENT_LOST) {
 		t->lost += run->end - run->start;
+		if (tcp_cc_of(t)->lost)
+			tcp_cc_of(t)->lost(t, run, s->now_ns);
+	}
 	tcp_sent_mark(r, i, SENT_LOST, SENT_AGAIN);
 }
 
@@ -214,7 +217,7 @@ static void lose_first(struct stack *s, struct tcp *t, u32 bytes)
 	tcp_sent_split(r, t->snd_una + MIN(bytes, tcp_flight(t)));
 	if (tcp_sent_at(r, 0)->flags & SENT_SACKED)
 		return;
-	tcp_record_lose(t, r, 0);
+	tcp_record_lose(s, t, r, 0);
 	t->lost_hint = t->snd_una;
 }
 
@@ -316,7 +319,7 @@ static void recovery_enter(struct stack *s, struct tcp *t, const struct tcp_news
 
 static void recovery_leave(struct tcp *t)
 {
-	if (t->recovery == TCP_RECOVERY)
+	if (t->recovery == TCP_RECOVERY && !tcp_cc_of(t)->model)
 		t->cwnd = t->ssthresh;
 	tcp_cc_of(t)->recovered(t);
 	tcp_rack_recovered(t);
@@ -330,6 +333,8 @@ static void recovery_leave(struct tcp *t)
 /* The probe of the tail has mended a loss: the window answers for it (RFC 8985 7.4.2). */
 void tcp_recovery_probe_mended(struct tcp *t)
 {
+	if (tcp_cc_of(t)->model)
+		return;
 	t->ssthresh = tcp_cc_of(t)->ssthresh(t, t->cwnd);
 	t->cwnd = t->ssthresh;
 	tcp_cc_of(t)->recovered(t);
@@ -387,6 +392,8 @@ static void prr(struct stack *s, struct tcp *t, const struct tcp_news *news, u32
 	u32 pipe = tcp_pipe(s, t), room;
 	u64 goal;
 
+	if (tcp_cc_of(t)->model)
+		return;
 	t->prr_delivered += news->delivered;
 	if (pipe > t->ssthresh) {
 		goal = ((u64)t->prr_delivered * t->ssthresh + t->recover_fs - 1) / t->recover_fs;
@@ -473,7 +480,7 @@ void tcp_recovery_timeout(struct stack *s, struct tcp *t)
 			tcp_sent_mark(r, i, 0, SENT_SACKED);
 		if (!(tcp_sent_at(r, i)->flags & SENT_SACKED) &&
 			(i == 0 || !tcp_rack_waits(s, t, tcp_sent_at(r, i))))
-			tcp_record_lose(t, r, i);
+			tcp_record_lose(s, t, r, i);
 	}
 	t->flags &= ~(u32)TCPF_RTT_TIMING;
 	t->probe_out = t->frto_new = t->frto = false; /* Karn */

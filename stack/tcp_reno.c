@@ -6,8 +6,9 @@
  */
 #include "stack/tcp.h"
 
-static void reno_init(struct tcp *t)
+static void reno_init(struct tcp *t, u64 now_ns)
 {
+	(void)now_ns;
 	t->cwnd_acked = 0;
 	tcp_hystart_init(t);
 }

@@ -81,7 +81,7 @@ void tcp_established(struct stack *s, struct sock *sk, struct tcp *t, const stru
 	t->snd_wl2 = seg->ack;
 	t->usage_end = t->pipe_start = t->pipe_end = t->snd_nxt;
 	t->pipe_ns = s->now_ns;
-	tcp_cc_of(t)->init(t);
+	tcp_cc_of(t)->init(t, s->now_ns);
 	tcp_pace_update(s, sk, t);
 	tcp_sndbuf_grow(s, sk, t);
 	/* A repair begins the handshake's last step again until the state says that it is done. */

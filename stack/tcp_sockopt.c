@@ -7,6 +7,7 @@
  */
 #include <string.h>
 
+#include "stack/tcp_bbr.h"
 #include "stack/tcp_conn.h"
 #include "stack/tcp_info.h"
 
@@ -135,7 +136,7 @@ static int tcp_set_congestion(const struct stack *s, struct tcp *t, const void *
 		return -EPERM;
 	if (t->cc != cc) {
 		t->cc = (u8)cc;
-		tcp_cc_of(t)->init(t);
+		tcp_cc_of(t)->init(t, s->now_ns);
 	}
 	return 0;
 }
@@ -407,6 +408,19 @@ static int tcp_get_number(
 	}
 }
 
+/* Linux's struct tcp_bbr_info; nothing of the others. */
+static int tcp_get_cc_info(struct tcp *t, void *val, u32 *len)
+{
+	const struct bbr *b = bbr_of(t);
+	const u32 info[5] = {(u32)b->bw, (u32)(b->bw >> 32), b->min_rtt_us,
+		b->pacing_gain * 256u / 100, b->cwnd_gain * 256u / 100};
+
+	if (t->cc == TCP_CC_BBR)
+		return sock_opt_copy(val, len, info, sizeof(info));
+	*len = 0;
+	return 0;
+}
+
 int tcp_getopt(struct stack *s, struct sock *sk, int name, void *val, u32 *len)
 {
 	struct tcp *t = tcp_of(s, sk);
@@ -422,8 +436,9 @@ int tcp_getopt(struct stack *s, struct sock *sk, int name, void *val, u32 *len)
 		for (u32 i = 0; i < CC_NAME_MAX - 1 && tcp_cc_name(t->cc)[i]; i++)
 			cc[i] = tcp_cc_name(t->cc)[i];
 		return sock_opt_copy(val, len, cc, sizeof(cc));
-	case LX_TCP_ULP:
 	case LX_TCP_CC_INFO:
+		return tcp_get_cc_info(t, val, len);
+	case LX_TCP_ULP:
 		*len = 0;
 		return 0;
 	default:

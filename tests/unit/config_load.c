@@ -250,8 +250,8 @@ static const struct {
 		":1: net.ipv4.tcp_rmem: needs rising numbers: MIN DEFAULT MAX"},
 	{"net.ipv4.tcp_rmem = 1 2 3 4\n",
 		":1: net.ipv4.tcp_rmem: '4' is not MIN DEFAULT MAX, from 1 to 2147483647"},
-	{"net.ipv4.tcp_congestion_control = bbr\n",
-		":1: net.ipv4.tcp_congestion_control: 'bbr' is not one of reno|cubic"},
+	{"net.ipv4.tcp_congestion_control = vegas\n",
+		":1: net.ipv4.tcp_congestion_control: 'vegas' is not one of reno|cubic|bbr"},
 	{"net.ipv4.tcp_autocorking = 1\n", ":1: unknown key 'net.ipv4.tcp_autocorking'"},
 };
 

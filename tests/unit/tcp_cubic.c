@@ -19,7 +19,7 @@ static void setup(u32 cwnd, u64 rtt_ns)
 	t.ssthresh = UINT32_MAX;
 	t.cc = TCP_CC_CUBIC;
 	t.rtt.srtt_ns = rtt_ns;
-	tcp_cc_of(&t)->init(&t);
+	tcp_cc_of(&t)->init(&t, START);
 	now_ns = START;
 }
 

@@ -15,7 +15,7 @@ static void setup(u32 cwnd, u32 ssthresh)
 	t.mss = MSS;
 	t.cwnd = cwnd;
 	t.ssthresh = ssthresh;
-	tcp_cc_of(&t)->init(&t);
+	tcp_cc_of(&t)->init(&t, 0);
 }
 
 static void acked(u32 bytes)
@@ -83,6 +83,7 @@ START_TEST(tcp_cc_names)
 {
 	ck_assert_int_eq(tcp_cc_by_name("reno", 4), TCP_CC_RENO);
 	ck_assert_int_eq(tcp_cc_by_name("reno\0junk", 9), TCP_CC_RENO);
+	ck_assert_int_eq(tcp_cc_by_name("bbr", 3), TCP_CC_BBR);
 	ck_assert_int_eq(tcp_cc_by_name("ren", 3), -1);
 	ck_assert_int_eq(tcp_cc_by_name("renoo", 5), -1);
 	ck_assert_int_eq(tcp_cc_by_name("", 0), -1);

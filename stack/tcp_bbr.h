@@ -1,0 +1,57 @@
+/* BBR's state in a connection, for tcp_bbr.c and its tests. Names are those of draft-ietf-ccwg-bbr. */
+#ifndef STACK_TCP_BBR_H
+#define STACK_TCP_BBR_H
+
+#include "stack/tcp.h"
+
+#define BBR_INFINITE UINT32_MAX
+
+enum bbr_state {
+	BBR_STARTUP,
+	BBR_DRAIN,
+	BBR_PROBE_BW_DOWN,
+	BBR_PROBE_BW_CRUISE,
+	BBR_PROBE_BW_REFILL,
+	BBR_PROBE_BW_UP,
+	BBR_PROBE_RTT
+};
+
+enum bbr_ack_phase {
+	ACKS_INIT,
+	ACKS_REFILLING,
+	ACKS_PROBE_STARTING,
+	ACKS_PROBE_FEEDBACK,
+	ACKS_PROBE_STOPPING
+};
+
+struct bbr {
+	/* Rates are bytes a second, volumes bytes. */
+	u64 max_bw[2];	  /* of this cycle and the one before */
+	u64 bw_shortterm; /* UINT64_MAX: no bound */
+	u64 bw_latest, full_bw, undo_bw_shortterm;
+	u64 bw; /* the lower of max_bw and bw_shortterm */
+	u64 cycle_ns, min_rtt_ns, probe_rtt_min_ns, probe_rtt_done_ns, extra_acked_ns; /* when */
+	u32 min_rtt_us, probe_rtt_min_us; /* BBR_INFINITE: not known */
+	u32 inflight_longterm, inflight_shortterm, inflight_latest;
+	u32 undo_inflight_longterm, undo_inflight_shortterm;
+	u32 round_count, next_round_delivered, loss_round_delivered;
+	u32 extra_acked[2], extra_acked_delivered, extra_acked_round;
+	u32 rounds_since_bw_probe, bw_probe_wait_ms, bw_probe_up_acks, probe_up_cnt;
+	u32 prior_cwnd, drain_start_round;
+	u32 random;
+	u16 pacing_gain, cwnd_gain; /* percent */
+	u8 state, undo_state;	    /* enum bbr_state */
+	u8 ack_phase;		    /* enum bbr_ack_phase */
+	u8 full_bw_count, bw_probe_up_rounds, loss_events;
+	bool full_bw_now, full_bw_reached;
+	bool round_start, loss_round_start, loss_in_round;
+	bool bw_probe_samples; /* what arrives was sent while probing for bandwidth */
+	bool idle_restart, probe_rtt_round_done, probe_rtt_expired;
+};
+
+static inline struct bbr *bbr_of(struct tcp *t)
+{
+	return (struct bbr *)(void *)t->cc_private;
+}
+
+#endif
