@@ -295,7 +295,8 @@ static void cwr_enter(struct stack *s, struct tcp *t, const struct tcp_news *new
 static void cwr_leave(struct tcp *t)
 {
 	t->cwr = false;
-	t->cwnd = t->ssthresh;
+	if (!tcp_cc_of(t)->model)
+		t->cwnd = t->ssthresh;
 	tcp_cc_of(t)->recovered(t);
 }
 
