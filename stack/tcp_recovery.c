@@ -223,24 +223,32 @@ static void lose_first(struct stack *s, struct tcp *t, u32 bytes)
 
 /* --- undoing --- */
 
-/* What is to be gone back to if this turns out to have been no loss. */
-static void undo_note(struct tcp *t)
+/*
+ * What is to be gone back to if this turns out to have been no loss. What was sent again before and
+ * is still out belongs to it: its ACK tells nothing of what will be sent again from now on.
+ */
+static void undo_note(struct stack *s, struct tcp *t)
 {
+	struct tcp_sent *r = tcp_record(s, t);
+
 	t->prior_cwnd = t->cwnd;
 	t->prior_ssthresh = t->ssthresh;
-	t->undo_again = 0;
+	t->undo_again = r ? r->again : 0;
 	t->undoable = true;
-	t->stamped = false;
+	if (!r || !r->count || !(r->again || tcp_sent_at(r, 0)->flags & SENT_TWICE))
+		t->stamped = false;
 }
 
-/* Nothing that was sent again was missing. */
-static bool undo_justified(const struct tcp *t, const struct tcp_segment *seg)
+/* Nothing that was sent again was missing. An ACK that acknowledges nothing new echoes the timestamp
+ * of what was acknowledged last, however long ago that was sent. */
+static bool undo_justified(
+	const struct tcp *t, const struct tcp_segment *seg, const struct tcp_news *news)
 {
 	if (!t->undoable || !t->stamped)
 		return false;
 	if (!t->undo_again)
 		return true;
-	return t->flags & TCPF_TIMESTAMP && seg->opt.flags & TCP_OPT_TIMESTAMP && seg->opt.tsecr &&
+	return news->acked && t->flags & TCPF_TIMESTAMP && seg->opt.flags & TCP_OPT_TIMESTAMP && seg->opt.tsecr &&
 	       seq_lt(seg->opt.tsecr, t->again_stamp);
 }
 
@@ -266,9 +274,9 @@ static void undo(struct stack *s, struct tcp *t)
 
 /* --- the states --- */
 
-static void recovery_reduce(struct tcp *t, u32 in_flight)
+static void recovery_reduce(struct stack *s, struct tcp *t, u32 in_flight)
 {
-	undo_note(t);
+	undo_note(s, t);
 	t->ssthresh = tcp_cc_of(t)->ssthresh(t, in_flight);
 	tcp_ecn_reduced(t);
 }
@@ -285,7 +293,7 @@ static void prr_begin(struct tcp *t, const struct tcp_news *news)
 static void cwr_enter(struct stack *s, struct tcp *t, const struct tcp_news *news)
 {
 	counter_inc(s, counter_tcp_ecn_reduced);
-	recovery_reduce(t, MIN(news->flight, t->cwnd));
+	recovery_reduce(s, t, MIN(news->flight, t->cwnd));
 	t->undoable = false;
 	t->recover = t->snd_nxt;
 	prr_begin(t, news);
@@ -307,7 +315,7 @@ static void recovery_enter(struct stack *s, struct tcp *t, const struct tcp_news
 	/* Not what limited transmit sent beyond the window (RFC 5681 3.2 step 2). A window that a
 	 * mark is reducing is not reduced twice. */
 	if (!t->cwr) {
-		recovery_reduce(t, MIN(news->flight, t->cwnd));
+		recovery_reduce(s, t, MIN(news->flight, t->cwnd));
 		prr_begin(t, news);
 	}
 	t->cwr = false;
@@ -422,7 +430,7 @@ void tcp_recovery_ack(
 		t->undoable = false; /* there is congestion, whatever was lost */
 	if (t->recovery == TCP_LOSS)
 		frto_ack(s, t, news);
-	if (t->recovery != TCP_OPEN && (news->acked || news->dsack) && undo_justified(t, seg))
+	if (t->recovery != TCP_OPEN && (news->acked || news->dsack) && undo_justified(t, seg, news))
 		undo(s, t);
 	if (t->recovery != TCP_OPEN && news->acked && seq_geq(t->snd_una, t->recover))
 		recovery_leave(t);
@@ -470,7 +478,7 @@ void tcp_recovery_timeout(struct stack *s, struct tcp *t)
 	/* Once for the same flight (RFC 5681 3.1). */
 	if ((fresh && !t->cwr) || seq_geq(t->snd_una, t->recover) ||
 		(t->recovery == TCP_LOSS && !t->retries))
-		recovery_reduce(t, tcp_flight(t));
+		recovery_reduce(s, t, tcp_flight(t));
 	tcp_ecn_reduced(t);
 	t->cwr = false;
 	tcp_cc_of(t)->timeout(t);

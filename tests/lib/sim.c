@@ -454,8 +454,11 @@ struct sim_result sim_transfer(const struct sim_config *config)
 	m->result.duration_ns -= MIN(begin, m->result.duration_ns);
 	while (m->flights)
 		free(heap_take(m).bytes);
-	for (u32 i = 0; i < 2; i++)
+	for (u32 i = 0; i < 2; i++) {
+		m->result.undone += net_count(m->host[i], "tcp_full_undo") +
+				    net_count(m->host[i], "tcp_loss_undo");
 		engine_free(m->host[i]);
+	}
 	result = m->result;
 	free(m->heap);
 	free(m);

@@ -36,6 +36,7 @@ struct sim_result {
 	u64 duration_ns; /* until the last byte had been read */
 	u64 frames;
 	u64 retransmits;
+	u64 undone; /* reductions of the window that were taken back */
 	struct impair link[2]; /* with their counts */
 };
 
