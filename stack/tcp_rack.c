@@ -97,7 +97,8 @@ static u32 reo_window_us(const struct stack *s, const struct tcp *t, const struc
 
 void tcp_rack_dsack(struct tcp *t)
 {
-	if (seq_lt(t->snd_una, t->dsack_round)) /* once in a round trip */
+	/* Once in a round trip; a mark that is none of this flight is from long ago. */
+	if (seq_lt(t->snd_una, t->dsack_round) && seq_leq(t->dsack_round, t->snd_nxt))
 		return;
 	t->dsack_round = t->snd_nxt;
 	t->reo_persist = REO_PERSIST;
