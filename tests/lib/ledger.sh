@@ -27,26 +27,39 @@ ledger_without_row() {
 	done
 }
 
-# The ids of tests in a row: words with a dash in them that look like one, outside of parenthesised prose all the same.
-ledger_tests() {
-	grep -oE '\b(wire|tcp|udp|ip|icmp|arp|route|reasm|netif|opt|port|tapio|sim|e2e|copy|fdtable|[A-M][0-9]+)-[a-z0-9][a-z0-9-]*' <<<"$1" || true
-}
+# The tests of a row are the words with a dash in them that look like the id of one, outside of parenthesised prose all the same.
+ledger_words='
+	function tests_of(row, found,   word, words, n, i) {
+		n = 0
+		words = split(row, word, /[^A-Za-z0-9-]+/)
+		for (i = 1; i <= words; i++)
+			if (word[i] ~ /^(wire|tcp|udp|ip|icmp|arp|route|reasm|netif|opt|port|tapio|sim|e2e|copy|fdtable|[A-M][0-9]+)-[a-z0-9][a-z0-9-]*$/)
+				found[++n] = word[i]
+		return n
+	}
+	{ id = $1; row = substr($0, length(id) + 2) }'
 
 # Of the rows on stdin, those that name no test.
 ledger_without_test() {
-	local id tests
-	while IFS='|' read -r id tests; do
-		[ -n "$(ledger_tests "$tests")" ] || echo "$id: $tests"
-	done
+	awk -F'|' "$ledger_words"' !tests_of(row, found) { print id ": " row }'
 }
 
 # Of the rows on stdin, those with a test that has not passed (a skip has its reason elsewhere), and those that are neither shown nor explained.
 ledger_not_shown() {
-	local id tests name
-	while IFS='|' read -r id tests; do
-		for name in $(ledger_tests "$tests"); do
-			grep -qE "^(ok|skip) $name( |\$)" "$1" || echo "$id: $name has not passed"
-		done
-		[ -n "$(ledger_tests "$tests")" ] || [[ $tests =~ (deviation|'not done'|'not applicable') ]] || echo "$id is not shown"
-	done
+	awk -F'|' -v results="$1" '
+		BEGIN {
+			while ((getline line <results) > 0) {
+				split(line, part, " ")
+				if (part[1] == "ok" || part[1] == "skip")
+					passed[part[2]] = 1
+			}
+		}'"$ledger_words"'
+		{
+			n = tests_of(row, found)
+			for (i = 1; i <= n; i++)
+				if (!(found[i] in passed))
+					print id ": " found[i] " has not passed"
+			if (!n && row !~ /deviation|not done|not applicable/)
+				print id " is not shown"
+		}'
 }

@@ -33,7 +33,7 @@ static const struct start {
 	bool socket, has_part;
 	s32 snd_una, snd_nxt, rcv_nxt, rcv_wnd, max_wnd;
 } starts[STATES] = {
-#define OPTIONS	 "set tcp_sack 0\nset tcp_early_retrans 0\nset tcp_timestamps 0\n"
+#define OPTIONS	 "set tcp_invalid_ratelimit 0\nset tcp_sack 0\nset tcp_early_retrans 0\nset tcp_timestamps 0\n"
 #define LISTENER OPTIONS "s = socket tcp\nbind s 80\nlisten s 5\n"
 #define SYN_IN	 "< S 0 win 1000 <mss 1460>\n> SA 0 ack 1 win 64240\n"
 #define OPENED	 LISTENER SYN_IN "< A 1 ack 1 win 1000\nc = accept s\nsetopt c SO_OOBINLINE 1\n"
