@@ -85,6 +85,8 @@ static u32 repair_ooo(struct stack *s, struct tcp *t)
 		t->ooo = 0;
 	if (!stack_repair_hold(s, t->sent))
 		t->sent = 0;
+	if (!stack_repair_hold(s, t->saved_syn))
+		t->saved_syn = 0;
 	for (u32 i = 0; r && i < MIN(r->count, r->max); i++)
 		charged += repair_chain(s, &r->range[i].first, &r->range[i].last);
 	return charged;
@@ -115,6 +117,16 @@ static void repair_sock(struct stack *s, struct sock *sk)
 	if (!stack_repair_hold(s, sk->filter))
 		sk->filter = 0;
 	sk->flags &= ~(HELD_RECV | HELD_SEND);
+}
+
+static void repair_request(struct stack *s, struct tcp_request *req)
+{
+	const struct sock *listener = sock_get(s, req->listener);
+	const struct tcp *t = listener ? tcp_of(s, listener) : NULL;
+
+	/* One without a listener will go. */
+	if (!t || t->state != TCP_LISTEN || !stack_repair_hold(s, req->saved_syn))
+		req->saved_syn = 0;
 }
 
 static void repair_neigh_queue(struct stack *s, struct neigh *n)
@@ -197,6 +209,12 @@ void stack_repair_begin(struct stack *s)
 
 		if (sk)
 			repair_sock(s, sk);
+	}
+	for (u32 i = 0; i < slab_touched(s, SLAB_TCP_REQUEST); i++) {
+		struct tcp_request *req = slab_at(s, SLAB_TCP_REQUEST, i);
+
+		if (req)
+			repair_request(s, req);
 	}
 	for (u32 i = 0; i < slab_touched(s, SLAB_REASM); i++) {
 		struct reasm *d = slab_at(s, SLAB_REASM, i);

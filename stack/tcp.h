@@ -68,13 +68,15 @@ struct tcp_totals {
 	u64 bytes_sent, bytes_retrans, bytes_acked, bytes_received;
 	u32 segs_out, segs_in, data_segs_out, data_segs_in;
 	u32 retransmits, rcv_ooo, dsack_dups, delivered, reord_seen;
+	u16 rto, rto_recoveries; /* timeouts; runs of them */
+	u32 rto_time_ms;	 /* in all of these but the running one */
 };
 
-enum tcp_rate { TCP_RATE_IDLE, TCP_RATE_BUSY, TCP_RATE_WINDOW };
+enum tcp_rate { TCP_RATE_IDLE, TCP_RATE_BUSY, TCP_RATE_WINDOW, TCP_RATE_SNDBUF };
 
 /* tcp_rates.c */
 struct tcp_rates {
-	u64 since_ns, busy_ns, window_ns;
+	u64 since_ns, busy_ns, window_ns, sndbuf_ns;
 	u8 state; /* enum tcp_rate */
 };
 
@@ -183,6 +185,9 @@ struct tcp {
 	u64 confirmed_ns;			   /* when the next hop was last confirmed */
 	u64 stalled_ns;	  /* since when nothing was acknowledged that waits, 0: not */
 	u64 sent_ns;	  /* last data segment sent */
+	u64 data_sent_ns; /* ... with text, FIN alone is none */
+	u64 established_ns;
+	u64 rto_since_ns; /* the first of a run of timeouts, 0: none */
 	u64 acked_ns;	  /* last time something was acknowledged */
 	u64 challenge_ns; /* RFC 5961 7: when the last one was sent */
 	u8 cc;	      /* enum tcp_cc */
@@ -198,9 +203,12 @@ struct tcp {
 	/* Options. */
 	u32 keep_idle_s, keep_intvl_s; /* 0: the tunables */
 	u32 user_timeout_ms, linger2_s, notsent_lowat, defer_accept_s;
+	u32 tx_delay_us;   /* TCP_TX_DELAY: only stored */
 	u32 delack_max_us; /* TCP_DELACK_MAX_US, 0: TCP_DELACK_NS */
 	u16 user_mss;
 	u8 keep_cnt, syn_retries;
+	u8 save_syn;   /* TCP_SAVE_SYN */
+	ref saved_syn; /* packet with the headers of the peer's SYN, until they are read */
 	/* A listener's queues (state TCP_LISTEN); a connection's place in one. */
 	ref listener;	 /* of a connection not yet accepted: the socket that listens */
 	ref accept_next; /* of a connection; the head of a listener's queue */
@@ -229,6 +237,7 @@ struct tcp_request {
 	u8 snd_wscale, rcv_wscale;
 	u8 retries;
 	u8 tos;
+	ref saved_syn;
 	bool cookie; /* lives in a SYN cookie alone (tcp_cookie.c) */
 	u8 ecn;	    /* enum tcp_ecn_mode */
 	bool acked; /* the bare ACK came while data is waited for (TCP_DEFER_ACCEPT) */

@@ -89,7 +89,7 @@ static void tcp_ack_advance(struct stack *s, struct sock *sk, struct tcp *t, u32
 {
 	t->totals.bytes_acked += ack - t->snd_una;
 	t->snd_una = ack;
-	t->retries = 0;
+	tcp_timer_progress(s, t);
 	t->stalled_ns = tcp_flight(t) ? MAX(s->now_ns, 1) : 0;
 	if (t->flags & TCPF_URG_OUT && seq_geq(ack, t->snd_up))
 		t->flags &= ~(u32)TCPF_URG_OUT;
@@ -161,7 +161,6 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 	if (acked)
 		tcp_cwnd_validate(s, t);
 	tcp_pace_update(s, sk, t);
-	t->totals.delivered += acked / MAX(t->mss, 1u);
 	if (news.ece)
 		t->ecn.delivered_ce += (news.delivered + t->mss - 1u) / MAX(t->mss, 1u);
 	if (acked) {

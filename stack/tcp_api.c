@@ -40,6 +40,8 @@ static void tcp_destroy(struct stack *s, struct sock *sk)
 	tcp_queue_free(s, sk, t);
 	tcp_ooo_purge(s, sk, t);
 	tcp_record_clear(s, t);
+	if (t->saved_syn)
+		pkt_release(s, t->saved_syn);
 	slab_free(s, sk->tcp);
 	sk->tcp = 0;
 }

@@ -360,6 +360,8 @@ void tcp_timer_rto(struct stack *s, struct sock *sk,
 	struct tcp *t); /* (re)starts, changes or stops the retransmission timer */
 void tcp_timer_keepalive(struct stack *s, struct sock *sk, struct tcp *t);
 
+void tcp_timer_progress(const struct stack *s, struct tcp *t); /* the timeouts have an end */
+
 /* --- tcp_close.c --- */
 void tcp_block_reset(struct tcp *t);
 bool tcp_fin_wait_2(

@@ -1,8 +1,8 @@
-/* Private to tcp_sockopt.c: the layout of TCP_INFO, Linux's struct tcp_info of <linux/tcp.h>. */
+/* Private to TCP: the layout of TCP_INFO, Linux's struct tcp_info of <linux/tcp.h>. */
 #ifndef STACK_TCP_INFO_H
 #define STACK_TCP_INFO_H
 
-#include "stack/types.h"
+#include "stack/tcp.h"
 
 struct tcp_info_out {
 	u8 state, ca_state, retransmits, probes, backoff, options;
@@ -28,5 +28,9 @@ struct tcp_info_out {
 _Static_assert(offsetof(struct tcp_info_out, total_retrans) == 100, "Linux's layout");
 _Static_assert(offsetof(struct tcp_info_out, segs_out) == 136, "Linux's layout");
 _Static_assert(sizeof(struct tcp_info_out) == 248, "Linux's layout");
+
+/* tcp_info.c */
+void tcp_info_fill(
+	struct stack *s, const struct sock *sk, const struct tcp *t, struct tcp_info_out *i);
 
 #endif

@@ -9,7 +9,12 @@
  * RST. TCP_DEFER_ACCEPT lets a bare ACK go by until data comes, for as long as SYN-ACKs would be
  * repeated within the time set.
  */
+#include <string.h>
+
 #include "stack/tcp_conn.h"
+
+#define SAVE_LINK	2 /* a value of TCP_SAVE_SYN */
+#define LINK_HEADER_LEN 14u
 
 int tcp_listen(struct stack *s, struct sock *sk, u32 backlog)
 {
@@ -60,6 +65,8 @@ void tcp_request_free(struct stack *s, struct tcp_request *req)
 		t->request_count--;
 	wheel_cancel(s, req->conn.slab.self);
 	conn_remove(s, &req->conn);
+	if (req->saved_syn)
+		pkt_release(s, req->saved_syn);
 	slab_free(s, req->conn.slab.self);
 }
 
@@ -179,6 +186,26 @@ void tcp_request_begin(
 	tcp_request_link(s, t, req);
 }
 
+/* TCP_SAVE_SYN: the headers from IP on, or from Ethernet on. */
+static void tcp_save_syn(
+	struct stack *s, u32 mode, const struct tcp_segment *seg, struct tcp_request *req)
+{
+	const struct pkt *p = seg->p;
+	u32 from = mode == SAVE_LINK && !(p->flags & PKT_LOOPED) ? p->l3 - LINK_HEADER_LEN : p->l3;
+	u32 size = p->start - from;
+	struct pkt *copy;
+	ref r;
+
+	if (from > p->start)
+		return;
+	r = pkt_alloc(s, size);
+	copy = pkt_get(s, r);
+	if (!copy)
+		return;
+	memcpy(pkt_put(copy, size), p->data + from, size);
+	req->saved_syn = r;
+}
+
 static void tcp_request_new(
 	struct stack *s, struct sock *listener, struct tcp *t, struct tcp_segment *seg)
 {
@@ -189,6 +216,8 @@ static void tcp_request_new(
 		return;
 	}
 	tcp_request_of_syn(s, listener, t, seg, req);
+	if (t->save_syn)
+		tcp_save_syn(s, t->save_syn, seg, req);
 	tcp_request_begin(s, listener, t, req);
 	tcp_request_syn_ack(s, req);
 }
@@ -296,6 +325,7 @@ static void tcp_child_inherit(struct tcp *t, const struct tcp *from)
 	t->rtt.rto_min_ns = from->rtt.rto_min_ns;
 	t->rtt.rto_max_ns = from->rtt.rto_max_ns;
 	t->delack_max_us = from->delack_max_us;
+	t->tx_delay_us = from->tx_delay_us;
 }
 
 void tcp_request_complete(
@@ -319,6 +349,8 @@ void tcp_request_complete(
 	s->touched[3] = child;
 	tcp_child_inherit(t, tcp_of(s, listener));
 	tcp_child_init(s, sk, t, req);
+	t->saved_syn = req->saved_syn;
+	req->saved_syn = 0;
 	tcp_request_free(s, req);
 	tcp_segment_arrives(s, sk, t, seg);
 	sk = sock_get(s, child);

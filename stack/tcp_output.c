@@ -284,7 +284,10 @@ static bool tcp_send_data(
 						    room for it */
 		tcp_acked_now(t);
 	t->sent_ns = s->now_ns;
-	t->totals.data_segs_out += tcp_segment_count(*sent, tcp_full_segment(t));
+	if (*sent) {
+		t->data_sent_ns = s->now_ns;
+		t->totals.data_segs_out += tcp_segment_count(*sent, tcp_full_segment(t));
+	}
 	t->totals.bytes_sent += *sent;
 	tcp_pace_sent(s, sk, t, *sent);
 	if (!t->stalled_ns)

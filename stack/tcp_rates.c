@@ -1,6 +1,6 @@
 /*
  * What holds a connection up, for TCP_INFO: the time with something to send, and the part of it in
- * which the peer's window allowed no more.
+ * which the peer's window allowed no more, or a full send buffer had no more to give.
  */
 #include "stack/tcp_conn.h"
 
@@ -14,6 +14,8 @@ static void tcp_rates_add(const struct stack *s, struct tcp_rates *r)
 		r->busy_ns += elapsed;
 	if (r->state == TCP_RATE_WINDOW)
 		r->window_ns += elapsed;
+	if (r->state == TCP_RATE_SNDBUF)
+		r->sndbuf_ns += elapsed;
 }
 
 void tcp_rates_sent(struct stack *s, struct tcp *t)
@@ -26,6 +28,8 @@ void tcp_rates_sent(struct stack *s, struct tcp *t)
 		r->state = TCP_RATE_IDLE;
 	else if (seq_lt(t->snd_nxt, t->snd_end) && seq_lt(window, t->snd_nxt + t->mss))
 		r->state = TCP_RATE_WINDOW;
+	else if (t->snd_nxt == t->snd_end && t->flags & TCPF_NOSPACE)
+		r->state = TCP_RATE_SNDBUF;
 	else
 		r->state = TCP_RATE_BUSY;
 }

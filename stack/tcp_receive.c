@@ -107,6 +107,7 @@ static void tcp_ooo_drain(struct stack *s, struct sock *sk, struct tcp *t)
 			at = next;
 		}
 		t->ooo_bytes -= r->range[0].end - r->range[0].start;
+		t->totals.bytes_received += r->range[0].end - r->range[0].start;
 		t->rcv_nxt = r->range[0].end;
 		tcp_ranges_close(r, 0);
 	}
@@ -160,7 +161,6 @@ static void tcp_ooo_insert(struct stack *s, struct sock *sk, struct tcp *t, ref 
 		return;
 	}
 	t->ooo_bytes += len;
-	t->totals.bytes_received += len;
 	if (after && tcp_coalesce(s, at->last, pkt)) {
 		pkt = 0;
 	} else {

@@ -70,8 +70,11 @@ void tcp_established(struct stack *s, struct sock *sk, struct tcp *t, const stru
 		if (t->rtt.srtt_ns == 0)
 			t->rtt.rto_ns = TCP_RTO_SYN_LOST_NS;
 	}
-	t->retries = t->backoff = 0;
+	tcp_timer_progress(s, t);
+	t->backoff = 0;
 	t->stalled_ns = 0;
+	t->established_ns = MAX(s->now_ns, 1);
+	t->totals.delivered = 1; /* the SYN */
 	t->quick = TCP_QUICK_ACKS;
 	t->heard_ns = s->now_ns;
 	t->drs_ns = s->now_ns;
@@ -138,6 +141,7 @@ static bool tcp_in_syn_sent(
 		return false;
 	}
 	t->snd_una = seg->ack;
+	t->totals.bytes_acked = 1; /* Linux counts SYN and FIN */
 	tcp_syn_sent_sample(s, t);
 	tcp_established(s, sk, t, seg);
 	t->flags |= TCPF_ACK_NOW;
@@ -348,6 +352,7 @@ bool tcp_take_fin(struct stack *s, struct sock *sk, struct tcp *t)
 		return true;
 	t->flags |= TCPF_RCV_FIN | TCPF_ACK_NOW;
 	t->rcv_nxt++;
+	t->totals.bytes_received++;
 	if (seq_lt(t->rcv_wnd_end, t->rcv_nxt))
 		t->rcv_wnd_end = t->rcv_nxt;
 	tcp_ooo_purge(s, sk, t);

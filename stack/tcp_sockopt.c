@@ -1,9 +1,8 @@
 /*
  * Options of level SOL_TCP and the ioctls of a stream, with Linux's ranges, lengths and errors.
  *
- * TCP_FASTOPEN and TCP_FASTOPEN_CONNECT answer EOPNOTSUPP, TCP_REPAIR and what belongs to it EPERM,
- * TCP_ULP ENOENT as without its modules; TCP_MD5SIG, TCP_SAVE_SYN, TCP_TX_DELAY and
- * TCP_ZEROCOPY_RECEIVE are not there (ENOPROTOOPT).
+ * TCP_REPAIR and what belongs to it answer EPERM, TCP_ULP ENOENT as without its modules;
+ * TCP_MD5SIG, TCP_AO and TCP_ZEROCOPY_RECEIVE are not there (ENOPROTOOPT).
  */
 #include <string.h>
 
@@ -17,6 +16,12 @@
 #define FIN_MAX_S   120
 #define CLAMP_MIN   1152 /* half of the smallest receive buffer */
 #define CC_NAME_MAX 16u
+
+#define RTO_MAX_LOW_MS	1000
+#define RTO_MAX_HIGH_MS 120000
+#define TIMER_MIN_US	2000 /* two ticks */
+#define TIMER_MAX_US	200000
+#define SAVE_SYN_MAX	2
 
 static int tcp_set_in_range(int value, int low, int high, u32 *field)
 {
@@ -146,10 +151,11 @@ static int tcp_set_congestion(const struct stack *s, struct tcp *t, const void *
 static int tcp_set_other(const struct stack *s, struct sock *sk, int name, int value)
 {
 	switch (name) {
+	case LX_TCP_REPAIR_OPTIONS: /* not in repair: it never is */
+		return -EINVAL;
 	case LX_TCP_REPAIR:
 	case LX_TCP_REPAIR_QUEUE:
 	case LX_TCP_QUEUE_SEQ:
-	case LX_TCP_REPAIR_OPTIONS:
 	case LX_TCP_REPAIR_WINDOW:
 	case LX_TCP_TIMESTAMP:
 		return -EPERM;
@@ -173,6 +179,35 @@ static int tcp_set_other(const struct stack *s, struct sock *sk, int name, int v
 		return 0;
 	case LX_TCP_THIN_DUPACK:
 		return value < 0 || value > 1 ? -EINVAL : 0;
+	default:
+		return -ENOPROTOOPT;
+	}
+}
+
+/* Bounds of timers: of Linux, in its clock's ticks. */
+static int tcp_set_timers(struct tcp *t, int name, int value)
+{
+	switch (name) {
+	case LX_TCP_RTO_MAX_MS:
+		if (value < RTO_MAX_LOW_MS || value > RTO_MAX_HIGH_MS)
+			return -EINVAL;
+		t->rtt.rto_max_ns = (u32)value * NS_PER_MS;
+		return 0;
+	case LX_TCP_RTO_MIN_US:
+		if (value < TIMER_MIN_US || value > TIMER_MAX_US)
+			return -EINVAL;
+		t->rtt.rto_min_ns = (u32)value * NS_PER_US;
+		return 0;
+	case LX_TCP_DELACK_MAX_US:
+		if (value < TIMER_MIN_US || value > TIMER_MAX_US)
+			return -EINVAL;
+		t->delack_max_us = (u32)value;
+		return 0;
+	case LX_TCP_TX_DELAY:
+		t->tx_delay_us = (u32)value;
+		return 0;
+	case LX_TCP_SAVE_SYN:
+		return tcp_set_small(value, 0, SAVE_SYN_MAX, &t->save_syn);
 	default:
 		return -ENOPROTOOPT;
 	}
@@ -220,7 +255,8 @@ static int tcp_set_int(struct stack *s, struct sock *sk, struct tcp *t, int name
 		t->flags = value ? t->flags | TCPF_INQ : t->flags & ~(u32)TCPF_INQ;
 		return 0;
 	default:
-		return tcp_set_other(s, sk, name, value);
+		ret = tcp_set_timers(t, name, value);
+		return ret == -ENOPROTOOPT ? tcp_set_other(s, sk, name, value) : ret;
 	}
 }
 
@@ -235,102 +271,6 @@ int tcp_setopt(struct stack *s, struct sock *sk, int name, const void *val, u32 
 		return len < 1 ? -EINVAL : -ENOENT;
 	ret = sock_opt_read(val, len, &value);
 	return ret < 0 ? ret : tcp_set_int(s, sk, t, name, value);
-}
-
-static u32 tcp_us(u64 ns)
-{
-	return (u32)MIN(ns / NS_PER_US, UINT32_MAX);
-}
-
-static u32 tcp_ms_since(const struct stack *s, u64 then_ns)
-{
-	return then_ns ? (u32)MIN((s->now_ns - then_ns) / NS_PER_MS, UINT32_MAX) : 0;
-}
-
-static void tcp_info_path(
-	struct stack *s, const struct sock *sk, const struct tcp *t, struct tcp_info_out *i)
-{
-	struct path path;
-
-	i->pmtu = ip_route(s, &sk->conn.remote.addr, sk->conn.ifindex, &path) == 0 ? path.mtu : 0;
-	i->snd_mss = t->mss;
-	i->rcv_mss = t->rcv_mss;
-	i->advmss = t->adv_mss;
-	i->rto = tcp_us(tcp_rtt_timeout(&t->rtt, t->backoff));
-	i->ato = tcp_us(TCP_DELACK_NS);
-	i->rtt = tcp_us(t->rtt.srtt_ns);
-	i->rttvar = tcp_us(t->rtt.rttvar_ns);
-	i->min_rtt = t->rtt.min_ns == NEVER ? UINT32_MAX : tcp_us(t->rtt.min_ns);
-	i->rcv_rtt = tcp_us(t->rcv_rtt_ns);
-	i->rcv_space = t->drs_space;
-	i->rcv_ssthresh = sk->rcvbuf / 2;
-}
-
-static void tcp_info_flight(struct stack *s, const struct tcp *t, struct tcp_info_out *i)
-{
-	u32 mss = MAX(t->mss, 1u), flight = t->state == TCP_LISTEN ? 0 : tcp_flight(t);
-	const struct tcp_sent *r = tcp_record(s, t);
-
-	i->unacked = t->state == TCP_LISTEN ? t->accept_count : (flight + mss - 1) / mss;
-	i->sacked = t->state == TCP_LISTEN ? t->backlog : r ? r->sacked / mss : 0;
-	i->lost = r ? r->lost / mss : 0;
-	i->retrans = r ? r->again / mss : 0;
-	i->ca_state = t->recovery == TCP_OPEN	    ? (t->cwr ? 2 : t->dup_count ? 1 : 0)
-		      : t->recovery == TCP_RECOVERY ? 3
-						    : 4;
-	i->snd_ssthresh = t->ssthresh == UINT32_MAX ? 0x7fffffff : t->ssthresh / mss;
-	i->snd_cwnd = t->cwnd / mss;
-	i->reordering = 3;
-	i->notsent_bytes = t->snd_end - seq_min(t->snd_nxt, t->snd_end);
-	i->snd_wnd = t->snd_wnd;
-	i->rcv_wnd = tcp_rcv_window(t);
-	i->pacing_rate = t->pacing_rate;
-}
-
-static void tcp_info_totals(const struct stack *s, const struct tcp *t, struct tcp_info_out *i)
-{
-	const struct tcp_totals *n = &t->totals;
-	struct tcp_rates rates = tcp_rates_now(s, t);
-
-	i->total_retrans = n->retransmits;
-	i->bytes_acked = n->bytes_acked;
-	i->bytes_received = n->bytes_received;
-	i->segs_out = n->segs_out;
-	i->segs_in = n->segs_in;
-	i->data_segs_in = n->data_segs_in;
-	i->data_segs_out = n->data_segs_out;
-	i->delivered = n->delivered;
-	i->delivered_ce = t->ecn.delivered_ce;
-	i->bytes_sent = n->bytes_sent;
-	i->bytes_retrans = n->bytes_retrans;
-	i->dsack_dups = n->dsack_dups;
-	i->rcv_ooopack = n->rcv_ooo;
-	i->delivery_rate = tcp_delivery_rate(t);
-	i->app_limited = t->rate_limited;
-	i->busy_time = rates.busy_ns / NS_PER_US;
-	i->rwnd_limited = rates.window_ns / NS_PER_US;
-}
-
-static void tcp_info_fill(
-	struct stack *s, const struct sock *sk, const struct tcp *t, struct tcp_info_out *i)
-{
-	memset(i, 0, sizeof(*i));
-	i->state = t->state;
-	i->retransmits = t->retries;
-	i->probes = t->probes;
-	i->backoff = t->backoff;
-	i->options = (u8)((t->flags & TCPF_TIMESTAMP ? 1 : 0) | (t->flags & TCPF_SACK ? 2 : 0) |
-			  (t->flags & TCPF_WSCALE ? 4 : 0) |
-			  (t->ecn.mode != TCP_ECN_OFF ? 8 : 0) |
-			  (t->ecn.flags & TCP_ECN_SEEN ? 16 : 0));
-	i->wscales = (u8)(t->snd_wscale | t->rcv_wscale << 4);
-	i->last_data_sent = tcp_ms_since(s, t->sent_ns);
-	i->last_data_recv = tcp_ms_since(s, t->text_ns);
-	i->last_ack_recv = tcp_ms_since(s, t->heard_ns);
-	i->max_pacing_rate = sk->max_pacing_rate;
-	tcp_info_path(s, sk, t, i);
-	tcp_info_flight(s, t, i);
-	tcp_info_totals(s, t, i);
 }
 
 static int tcp_get_mss(const struct tcp *t)
@@ -391,6 +331,26 @@ static int tcp_get_number(
 	case LX_TCP_TIMESTAMP:
 		*value = (int)tcp_clock(s, t->ts_offset);
 		return 0;
+	case LX_TCP_RTO_MAX_MS:
+		*value = (int)(t->rtt.rto_max_ns / NS_PER_MS);
+		return 0;
+	case LX_TCP_RTO_MIN_US:
+		*value = (int)(t->rtt.rto_min_ns / NS_PER_US);
+		return 0;
+	case LX_TCP_DELACK_MAX_US:
+		*value = t->delack_max_us ? (int)t->delack_max_us : TIMER_MAX_US;
+		return 0;
+	case LX_TCP_TX_DELAY:
+		*value = (int)t->tx_delay_us;
+		return 0;
+	case LX_TCP_SAVE_SYN:
+		*value = t->save_syn;
+		return 0;
+	case LX_TCP_REPAIR_QUEUE:
+	case LX_TCP_QUEUE_SEQ:
+		return -EINVAL;
+	case LX_TCP_REPAIR_WINDOW:
+		return -EPERM;
 	case LX_TCP_FASTOPEN:
 		*value = (int)sk->fastopen_qlen;
 		return 0;
@@ -421,6 +381,25 @@ static int tcp_get_cc_info(struct tcp *t, void *val, u32 *len)
 	return 0;
 }
 
+/* The headers are given once. With too little room the length needed comes back with the error. */
+static int tcp_get_saved_syn(struct stack *s, struct tcp *t, void *val, u32 *len)
+{
+	const struct pkt *p = pkt_get(s, t->saved_syn);
+	u32 size = p ? pkt_len(p) : 0;
+
+	if (*len < size) {
+		*len = size;
+		return -EINVAL;
+	}
+	*len = size;
+	if (!p)
+		return 0;
+	memcpy(val, p->data + p->start, size);
+	pkt_release(s, t->saved_syn);
+	t->saved_syn = 0;
+	return 0;
+}
+
 int tcp_getopt(struct stack *s, struct sock *sk, int name, void *val, u32 *len)
 {
 	struct tcp *t = tcp_of(s, sk);
@@ -436,6 +415,8 @@ int tcp_getopt(struct stack *s, struct sock *sk, int name, void *val, u32 *len)
 		for (u32 i = 0; i < CC_NAME_MAX - 1 && tcp_cc_name(t->cc)[i]; i++)
 			cc[i] = tcp_cc_name(t->cc)[i];
 		return sock_opt_copy(val, len, cc, sizeof(cc));
+	case LX_TCP_SAVED_SYN:
+		return tcp_get_saved_syn(s, t, val, len);
 	case LX_TCP_CC_INFO:
 		return tcp_get_cc_info(t, val, len);
 	case LX_TCP_ULP:

@@ -112,6 +112,28 @@ static void tcp_clamp_to_user_timeout(const struct stack *s, struct tcp *t)
 		t->rtx_at = MAX(end, s->now_ns + NS_PER_MS);
 }
 
+/* As Linux's tcp_update_rto_stats. */
+static void tcp_count_timeout(const struct stack *s, struct tcp *t)
+{
+	if (!t->retries) {
+		t->totals.rto_recoveries++;
+		t->rto_since_ns = MAX(s->now_ns, 1);
+	}
+	t->totals.rto++;
+	if (t->retries < 255)
+		t->retries++;
+}
+
+void tcp_timer_progress(const struct stack *s, struct tcp *t)
+{
+	t->retries = 0;
+	if (!t->rto_since_ns)
+		return;
+	t->totals.rto_time_ms +=
+		(u32)((s->now_ns - MIN(t->rto_since_ns, s->now_ns)) / NS_PER_MS);
+	t->rto_since_ns = 0;
+}
+
 /* The next timeout is twice as long (RFC 6298 5.5), but for a stream of so few segments that no
  * duplicate ACKs can come of them, and where tcp_syn_linear_timeouts says otherwise. */
 static void tcp_back_off(const struct stack *s, const struct sock *sk, struct tcp *t)
@@ -145,8 +167,7 @@ static void tcp_expire_rto(struct stack *s, struct sock *sk, struct tcp *t)
 		counter_inc(s, counter_tcp_syn_timeout);
 		t->flags &= ~(u32)TCPF_RTT_TIMING;
 	}
-	if (t->retries < 255)
-		t->retries++;
+	tcp_count_timeout(s, t);
 	tcp_back_off(s, sk, t);
 	LOG(s, LOG_TCP, LOG_DEBUG, "%E %E: no answer, sends again from %u (retry %u)", &sk->conn.local, &sk->conn.remote,
 		t->snd_una, (u32)t->retries);
