@@ -4,7 +4,8 @@
  *
  * Routes are kept sorted, best first, so that the first that matches is the one. A path's MTU is
  * learnt from ICMP errors that a transport protocol has verified; it lies in a small four-way table
- * by keyed hash of the destination, never rises before it expires after 10 minutes (RFC 1191 6.3),
+ * by keyed hash of the destination, never rises before it expires after mtu_expires
+ * (10 minutes, RFC 1191 6.3),
  * and falls at most PMTU_CHANGES times a second.
  */
 #include <string.h>
@@ -12,8 +13,7 @@
 #include "stack/ip.h"
 #include "stack/stack.h"
 
-enum { PMTU_WAYS = 4, PMTU_FLOOR = 552, PMTU_CHANGES = 8 };
-#define PMTU_LIFE_NS (600 * NS_PER_S)
+enum { PMTU_WAYS = 4, PMTU_CHANGES = 8 };
 
 static u32 route_mask(u8 prefix_len)
 {
@@ -118,7 +118,7 @@ void ip_pmtu_learn(struct stack *s, const struct addr *dst, u32 mtu)
 	struct pmtu *p = pmtu_find(s, dst);
 	struct path path;
 
-	mtu = MAX(mtu, (u32)PMTU_FLOOR);
+	mtu = MAX(mtu, s->tunables.min_pmtu);
 	if (ip_route(s, dst, 0, &path) || path.local || path.broadcast || mtu >= path.mtu) {
 		counter_inc(s, counter_pmtu_ignored);
 		return;
@@ -135,7 +135,7 @@ void ip_pmtu_learn(struct stack *s, const struct addr *dst, u32 mtu)
 	}
 	p->changes++;
 	p->mtu = mtu;
-	p->expires_ns = s->now_ns + PMTU_LIFE_NS;
+	p->expires_ns = s->now_ns + s->tunables.mtu_expires_s * NS_PER_S;
 	counter_inc(s, counter_pmtu_learnt);
 	LOG(s, LOG_IP, LOG_INFO, "path MTU to %A is now %u", dst, mtu);
 }

@@ -80,7 +80,10 @@ struct stack_tunables {
 	u16 port_low, port_high; /* ip_local_port_range */
 	u16 reserved_ports[STACK_PORT_RANGES][2]; /* ip_local_reserved_ports: first and last,
 						     rising; {0, 0} ends it */
-	u8 ip_default_ttl, icmp_echo_ignore_broadcasts, icmp_echo_ignore_all, tcp_mtu_probing;
+	u8 ip_default_ttl, icmp_echo_ignore_broadcasts, icmp_echo_ignore_all;
+	u8 tcp_mtu_probing;	/* RFC 4821: 0 never, 1 after timeouts, 2 always */
+	u32 tcp_base_mss, tcp_mtu_probe_floor, tcp_probe_threshold, tcp_probe_interval_s;
+	u32 min_pmtu, mtu_expires_s; /* of RFC 1191 */
 	u32 ipfrag_time_s, ipfrag_high_thresh; /* bytes */
 	u32 icmp_ratelimit_ms;
 	u32 arp_table_max;

@@ -9,6 +9,7 @@
 #include "stack/sock.h"
 #include "stack/tcp_cc.h"
 #include "stack/tcp_ecn.h"
+#include "stack/tcp_mtup.h"
 #include "stack/tcp_rtt.h"
 #include "stack/tcp_sent.h"
 
@@ -155,6 +156,7 @@ struct tcp {
 	u64 pace_ns;	 /* when the next segment may go, if segments are paced */
 	bool cwr;	 /* a mark of congestion reduces the window; recovery is TCP_OPEN */
 	struct tcp_ecn ecn;
+	struct tcp_mtup mtup;
 	/* Receiving. */
 	u32 rcv_nxt;
 	u32 rcv_wnd_end; /* right edge of the window as advertised */

@@ -136,6 +136,7 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 		ack.rtt_ns = tcp_ack_rtt(s, t, seg);
 		tcp_record_acked(s, t, seg, &news);
 		tcp_ack_advance(s, sk, t, seg->ack);
+		tcp_mtup_acked(s, sk, t);
 	}
 	tcp_record_sacks(s, t, seg, &news);
 	news.duplicate = tcp_ack_duplicate(t, seg, acked, news.flight, window_changed, news.sacked);

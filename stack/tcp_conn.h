@@ -264,6 +264,19 @@ void tcp_ecn_text(struct tcp *t, const struct tcp_segment *seg); /* in the windo
 bool tcp_ecn_echoed(const struct tcp *t, const struct tcp_segment *seg); /* a mark is reported */
 void tcp_ecn_reduced(struct tcp *t); /* the congestion window has been */
 
+/* --- tcp_mtup.c: RFC 4821 --- */
+#define TCP_MTUP_WAIT UINT32_MAX
+void tcp_mtup_begin(struct stack *s, struct sock *sk, struct tcp *t);
+u32 tcp_mtup_limit(struct tcp *t, u32 path_mtu); /* the size to make packets for */
+void tcp_mtup_timeout(struct stack *s, struct sock *sk, struct tcp *t); /* the R1st, or a later one */
+/* Bytes to send as a probe now: 0 none, TCP_MTUP_WAIT none yet, nor anything else new. */
+u32 tcp_mtup_wanted(struct stack *s, struct sock *sk, struct tcp *t, u32 room);
+void tcp_mtup_out(const struct sock *sk, struct tcp *t, u32 seq, u32 len);
+bool tcp_mtup_is_probe(const struct tcp *t, u32 seq); /* ... that begins there */
+void tcp_mtup_acked(struct stack *s, struct sock *sk, struct tcp *t);
+bool tcp_mtup_lost(struct stack *s, struct tcp *t); /* true: the loss was the probe's */
+bool tcp_mtup_too_big(struct stack *s, struct tcp *t, u32 mtu); /* ... says a router */
+
 /* --- tcp_recovery.c: the record of what is in flight, and what is done about losses --- */
 struct tcp_sent *tcp_record(struct stack *s, const struct tcp *t); /* NULL: nothing is in flight */
 struct tcp_sent *tcp_record_make(struct stack *s, struct tcp *t);  /* NULL: no memory */
@@ -289,6 +302,7 @@ bool tcp_recovery_rescue(
 	struct stack *s, struct tcp *t, u32 *seq, u32 *end); /* ... and when nothing else is left */
 void tcp_recovery_sent(
 	struct stack *s, struct tcp *t, u32 seq, u32 end); /* this has been sent again */
+void tcp_recovery_resend_range(struct stack *s, struct tcp *t, u32 start, u32 end);
 void tcp_recovery_resend(struct stack *s,
 	struct tcp *t); /* everything in flight again, without a change of the window */
 

@@ -19,6 +19,10 @@ static void tcp_icmp_mtu(struct stack *s, struct sock *sk, struct tcp *t, u32 mt
 	if (!tcp_synchronized(t))
 		return;
 	tcp_mss_update(s, sk, t);
+	if (tcp_mtup_too_big(s, t, mtu)) {
+		tcp_output(s, sk, t);
+		return;
+	}
 	if (t->mss >= before)
 		return;
 	counter_inc(s, counter_tcp_pmtu);

@@ -147,6 +147,7 @@ static void mend_recovery(struct stack *s, struct sock *sk, struct tcp *t)
 	const struct tcp_sent *r = tcp_record(s, t);
 
 	t->cwr = false;
+	t->mtup.probe = 0;
 	if (!t->mss)
 		tcp_mss_update(s, sk, t);
 	if (!t->cwnd)

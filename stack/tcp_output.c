@@ -68,7 +68,9 @@ void tcp_mss_update(struct stack *s, struct sock *sk, struct tcp *t)
 	u32 headers = tcp_headers_len(remote) + sk->ip_options_len;
 
 	if (tcp_path(s, sk, &sk->conn.remote.addr, &path)) {
-		mss = MIN(mss, path.mtu > headers ? path.mtu - headers : TCP_MSS_MIN);
+		u32 mtu = tcp_mtup_limit(t, path.mtu);
+
+		mss = MIN(mss, mtu > headers ? mtu - headers : TCP_MSS_MIN);
 		t->gso_max = tcp_path_gso(s, sk, &path);
 	}
 	if (t->user_mss)
@@ -117,6 +119,13 @@ static void tcp_acked_now(struct tcp *t)
 	t->delack_at = NEVER;
 }
 
+/* Payload of a segment on the wire, for the device that cuts it; 0: a probe of the path's MTU is not
+ * cut. */
+static u32 tcp_wire_size(const struct tcp *t, u32 seq)
+{
+	return tcp_mtup_is_probe(t, seq) ? 0 : tcp_full_segment(t);
+}
+
 static int tcp_send_frame(
 	struct stack *s, struct sock *sk, struct tcp *t, ref frame, const struct tcp_header *h)
 {
@@ -133,8 +142,8 @@ static int tcp_send_frame(
 
 	memcpy(ip.options, sk->ip_options, sk->ip_options_len);
 	sk->tos = ip.tos; /* as IP_TOS shows it on Linux */
-	t->totals.segs_out += tcp_segment_count(frame_get(s, frame)->len, tcp_full_segment(t));
-	return tcp_send_header(s, frame, h, &ip, (u16)tcp_full_segment(t));
+	t->totals.segs_out += tcp_segment_count(frame_get(s, frame)->len, tcp_wire_size(t, h->seq));
+	return tcp_send_header(s, frame, h, &ip, (u16)tcp_wire_size(t, h->seq));
 }
 
 /*
@@ -286,7 +295,7 @@ static bool tcp_send_data(
 	t->sent_ns = s->now_ns;
 	if (*sent) {
 		t->data_sent_ns = s->now_ns;
-		t->totals.data_segs_out += tcp_segment_count(*sent, tcp_full_segment(t));
+		t->totals.data_segs_out += tcp_segment_count(*sent, tcp_wire_size(t, seq));
 	}
 	t->totals.bytes_sent += *sent;
 	tcp_pace_sent(s, sk, t, *sent);
@@ -325,6 +334,7 @@ bool tcp_retransmit(
 	u32 edge = t->snd_una + t->snd_wnd, len, sent;
 	bool fin;
 
+	t->mtup.probe = 0; /* its outcome would not tell anything any more */
 	/* A window that shrank does not hold back what lies in it (SHLD-16); of what lies beyond
 	 * only the first segment goes, as a probe of a window of zero. */
 	if (seq_geq(seq, edge) && seq != t->snd_una)
@@ -405,6 +415,38 @@ static u32 tcp_new_len(struct stack *s, const struct tcp *t, u32 room, u32 limit
 	return len == window && len >= MAX(t->snd_max_wnd / 2, 1u) ? len : 0;
 }
 
+/* New data has gone out: it is timed if nothing is, and recorded. */
+static void tcp_output_sent(struct stack *s, struct tcp *t, u32 sent)
+{
+	if (!(t->flags & TCPF_RTT_TIMING)) {
+		t->flags |= TCPF_RTT_TIMING;
+		t->rtt_seq = t->snd_nxt + sent;
+		t->rtt_sent_ns = s->now_ns;
+	}
+	tcp_record_sent(s, t, t->snd_nxt, t->snd_nxt + sent);
+	t->snd_nxt += sent;
+}
+
+/* A segment larger than the others, for the search of the path's MTU (RFC 4821). `wait`: nothing
+ * new goes until there is room for it. */
+static bool tcp_output_probe(struct stack *s, struct sock *sk, struct tcp *t, u32 room, bool *wait)
+{
+	u32 len = tcp_mtup_wanted(s, sk, t, room), sent;
+
+	*wait = len == TCP_MTUP_WAIT;
+	if (!len || *wait || !tcp_record_make(s, t) ||
+		tcp_queue_reach(s, t, t->snd_nxt, len) < len)
+		return false;
+	tcp_mtup_out(sk, t, t->snd_nxt, len);
+	if (!tcp_send_data(s, sk, t, t->snd_nxt, len, false, &sent)) {
+		t->mtup.probe = 0;
+		return false;
+	}
+	counter_inc(s, counter_tcp_mtup_probe);
+	tcp_output_sent(s, t, sent);
+	return true;
+}
+
 static bool tcp_output_new(struct stack *s, struct sock *sk, struct tcp *t, u32 room, u32 limit)
 {
 	u32 unsent, len = 0, sent, mss = tcp_full_segment(t);
@@ -431,13 +473,7 @@ static bool tcp_output_new(struct stack *s, struct sock *sk, struct tcp *t, u32 
 		t->resume_at = s->now_ns + TCP_TX_RETRY_NS;
 		return false;
 	}
-	if (!(t->flags & TCPF_RTT_TIMING)) {
-		t->flags |= TCPF_RTT_TIMING;
-		t->rtt_seq = t->snd_nxt + sent;
-		t->rtt_sent_ns = s->now_ns;
-	}
-	tcp_record_sent(s, t, t->snd_nxt, t->snd_nxt + sent);
-	t->snd_nxt += sent;
+	tcp_output_sent(s, t, sent);
 	if (sent > len)
 		t->flags |= TCPF_FIN_SENT;
 	if (sent % mss)
@@ -470,7 +506,7 @@ static bool tcp_can_send(const struct tcp *t)
 static bool tcp_output_data(struct stack *s, struct sock *sk, struct tcp *t)
 {
 	u32 limit = tcp_segment_limit(s, t), mss = tcp_full_segment(t);
-	bool limited = false;
+	bool limited = false, wait;
 
 	for (;;) {
 		u32 pipe, room;
@@ -484,8 +520,12 @@ static bool tcp_output_data(struct stack *s, struct sock *sk, struct tcp *t)
 			if (t->recovery != TCP_OPEN || room < t->snd_end - t->snd_nxt)
 				return true;
 		}
-		if (!tcp_output_lost(s, sk, t, room, limit, false) &&
-			!tcp_output_new(s, sk, t, room, limit) &&
+		if (tcp_output_lost(s, sk, t, room, limit, false) ||
+			tcp_output_probe(s, sk, t, room, &wait))
+			continue;
+		if (wait)
+			return true;
+		if (!tcp_output_new(s, sk, t, room, limit) &&
 			!tcp_output_lost(s, sk, t, room, limit, true))
 			return limited;
 	}

@@ -453,7 +453,7 @@ void tcp_recovery_lost(struct stack *s, struct tcp *t, const struct tcp_news *ne
 {
 	const struct tcp_sent *r = tcp_record(s, t);
 
-	if (t->recovery == TCP_OPEN && r && r->lost)
+	if (t->recovery == TCP_OPEN && r && r->lost && !tcp_mtup_lost(s, t))
 		recovery_enter(s, t, news);
 }
 
@@ -506,12 +506,24 @@ void tcp_recovery_timeout(struct stack *s, struct tcp *t)
 
 void tcp_recovery_resend(struct stack *s, struct tcp *t)
 {
-	struct tcp_sent *r = tcp_record(s, t);
+	tcp_recovery_resend_range(s, t, t->snd_una, t->snd_nxt);
+}
+
+/* The same for a part of it. */
+void tcp_recovery_resend_range(struct stack *s, struct tcp *t, u32 start, u32 end)
+{
+	struct tcp_sent *r = tcp_record_make(s, t);
 
 	if (!tcp_flight(t))
 		return;
+	if (r) {
+		tcp_sent_split(r, end);
+		tcp_sent_split(r, start);
+	}
 	for (u32 i = 0; r && i < r->count; i++) {
-		if (!(tcp_sent_at(r, i)->flags & SENT_SACKED))
+		struct tcp_sent_run *run = tcp_sent_at(r, i);
+
+		if (!(run->flags & SENT_SACKED) && seq_lt(run->start, end) && seq_gt(run->end, start))
 			tcp_sent_mark(r, i, SENT_LOST, SENT_AGAIN);
 	}
 	t->recovery = TCP_LOSS;

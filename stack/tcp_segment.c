@@ -86,6 +86,7 @@ void tcp_established(struct stack *s, struct sock *sk, struct tcp *t, const stru
 	t->pipe_ns = s->now_ns;
 	tcp_cc_of(t)->init(t, s->now_ns);
 	tcp_pace_update(s, sk, t);
+	tcp_mtup_begin(s, sk, t);
 	tcp_sndbuf_grow(s, sk, t);
 	/* A repair begins the handshake's last step again until the state says that it is done. */
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);

@@ -173,8 +173,10 @@ static void tcp_expire_rto(struct stack *s, struct sock *sk, struct tcp *t)
 		t->snd_una, (u32)t->retries);
 	t->rtx_at = NEVER;
 	if (tcp_synchronized(t)) {
-		if (t->retries >= s->tunables.tcp_retries1)
-			tcp_mss_update(s, sk, t); /* R1: the path may have changed */
+		if (t->retries >= s->tunables.tcp_retries1) { /* R1: the path may have changed */
+			tcp_mtup_timeout(s, sk, t);
+			tcp_mss_update(s, sk, t);
+		}
 		tcp_output(s, sk, t);
 	} else {
 		t->totals.retransmits++;
