@@ -63,22 +63,24 @@ static void tcp_sent_sum(struct tcp_sent *r, const struct tcp_sent_run *run, int
 /*
  * A record that fills keeps room for what the peer will SACK: what is sent in small parts one after
  * the other is then remembered together, as sent when the last of them was, in runs of which a
- * quarter of the record holds the whole flight.
+ * quarter of the record holds the whole flight. Not while something is sent again between them: by
+ * that time it would seem overtaken.
  */
 static bool tcp_sent_small(
 	struct tcp_sent *r, const struct tcp_sent_run *last, const struct tcp_sent_run *run)
 {
 	u32 flight = run->end - tcp_sent_at(r, 0)->start;
 
-	return r->count > r->max / 4 && r->max >= SENT_COARSE && last->flags == run->flags &&
-	       run->end - last->start <= flight / (r->max / 4);
+	return r->count > r->max / 4 && r->max >= SENT_COARSE && !r->lost && !r->again &&
+	       last->flags == run->flags && run->end - last->start <= flight / (r->max / 4);
 }
 
 void tcp_sent_add(struct tcp_sent *r, const struct tcp_sent_run *run)
 {
 	struct tcp_sent_run *last = r->count ? tcp_sent_at(r, r->count - 1) : NULL;
 
-	if (last && (tcp_sent_alike(last, run) || !tcp_sent_has_room(r) || tcp_sent_small(r, last, run))) {
+	if (last && (tcp_sent_alike(last, run) || !tcp_sent_has_room(r) ||
+			    tcp_sent_small(r, last, run))) {
 		tcp_sent_sum(r, last, -1);
 		last->end = run->end;
 		last->sent_us = run->sent_us;
