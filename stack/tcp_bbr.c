@@ -267,8 +267,19 @@ static void bbr_lost(struct tcp *t, const struct tcp_sent_run *run, u64 now_ns)
 		run->flags & SENT_LIMITED);
 }
 
-static void adapt_short_term(const struct tcp *t, struct bbr *b)
+/*
+ * What arrives is less than the bandwidth by the pacing margin, by DOWN's gain, and by the losses
+ * that LossThresh tolerates. That much is given back here, and rounds that the program or ProbeRTT
+ * kept small say nothing, which is not in the draft: without it a round with a loss, however few,
+ * lowers the bounds below what the path carries, by a tenth to three tenths until the next probe.
+ */
+static void adapt_short_term(const struct tcp *t, struct bbr *b, bool app_limited)
 {
+	u32 share = (100 - PACING_MARGIN - LOSS_THRESH) * MIN(b->pacing_gain, 100u);
+	u64 bw = b->bw_latest * 10000 / share, inflight = b->inflight_latest * 10000ull / share;
+
+	if (app_limited)
+		return;
 	if (!b->loss_in_round || b->state == BBR_PROBE_BW_REFILL || b->state == BBR_PROBE_BW_UP ||
 		b->state == BBR_STARTUP) /* what probes is not held back */
 		return;
@@ -276,9 +287,10 @@ static void adapt_short_term(const struct tcp *t, struct bbr *b)
 		b->bw_shortterm = max_bw(b);
 	if (b->inflight_shortterm == BBR_INFINITE)
 		b->inflight_shortterm = t->cwnd;
-	b->bw_shortterm = MAX(b->bw_latest, b->bw_shortterm * BETA / 100);
-	b->inflight_shortterm =
-		MAX(b->inflight_latest, (u32)((u64)b->inflight_shortterm * BETA / 100));
+	bw = MAX(bw, b->bw_shortterm * BETA / 100);
+	inflight = MAX(inflight, (u64)b->inflight_shortterm * BETA / 100);
+	b->bw_shortterm = MIN(bw, b->bw_shortterm);
+	b->inflight_shortterm = (u32)MIN(inflight, b->inflight_shortterm);
 }
 
 /* --- each ACK: the model (5.5) --- */
@@ -308,7 +320,7 @@ static void update_signals(struct tcp *t, struct bbr *b, const struct tcp_sample
 	if (bw >= max_bw(b) || !a->app_limited)
 		b->max_bw[0] = MAX(b->max_bw[0], bw);
 	if (b->loss_round_start) {
-		adapt_short_term(t, b);
+		adapt_short_term(t, b, a->app_limited);
 		b->loss_in_round = false;
 	}
 }
@@ -317,7 +329,7 @@ static void update_signals(struct tcp *t, struct bbr *b, const struct tcp_sample
 static void update_extra_acked(const struct tcp *t, struct bbr *b, const struct tcp_cc_ack *ack)
 {
 	u64 interval_us = (ack->now_ns - b->extra_acked_ns) / NS_PER_US;
-	u64 expected = b->bw * MIN(interval_us, US_PER_S) / US_PER_S;
+	u64 expected = b->bw * MIN(interval_us, 100 * US_PER_S) / US_PER_S;
 	u32 extra;
 
 	if (b->extra_acked_delivered <= expected) {

@@ -7,13 +7,15 @@
  * and SO_MAX_PACING_RATE at most. It bounds the size of a super-frame to what goes in a millisecond,
  * or to more on a short path, where a burst is soon gone. Segments are held to it only where
  * congestion control asks for that, or the program by SO_MAX_PACING_RATE: then none goes before
- * pace_ns, which each moves on by the time that it takes at that rate. Up to half of that time is
- * forgiven where the timer was late. The first ten segments go unpaced, as the initial window may
+ * pace_ns, which each moves on by the time that it takes at that rate. A timer that was late by a
+ * millisecond or less costs nothing; behind a longer pause up to half of a segment's time is
+ * forgiven, as on Linux. The first ten segments go unpaced, as the initial window may
  * (RFC 6928). The wait is a deadline of the connection's one timer (resume_at).
  */
 #include "stack/tcp_conn.h"
 
 #define UNPACED_SEGMENTS 10
+#define LATE_NS		 NS_PER_MS
 #define QUANTUM_SHIFT	 10 /* a 1024th of what goes in a second */
 #define RATE_US		 10000ull /* microseconds in a second, by the ratios' percent */
 
@@ -50,7 +52,10 @@ void tcp_pace_sent(const struct stack *s, const struct sock *sk, struct tcp *t, 
 
 	if (!tcp_paced(sk, t))
 		return;
-	t->pace_ns = MAX(t->pace_ns, s->now_ns);
+	if (credit <= LATE_NS)
+		credit = 0;
+	else
+		t->pace_ns = s->now_ns;
 	if (!len || t->pacing_rate == ~0ull || !t->pacing_rate ||
 		t->totals.data_segs_out < UNPACED_SEGMENTS)
 		return;
