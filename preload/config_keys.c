@@ -135,6 +135,13 @@ const struct config_key config_keys[] = {
 		"half-open connections of one listener"),
 	SYSCTL("net.ipv4.", tcp_syncookies, 0, 2, "0|1|2", "1",
 		"SYN cookies: never, when a listener's queue is full, always"),
+	SYSCTL("net.ipv4.", tcp_fastopen, 0, 0x7ff, "BITS", "1",
+		"TCP Fast Open: 1 client, 2 server, 4 client without cookie, 512 server without "
+		"cookie, 1024 listeners without TCP_FASTOPEN too"),
+	SYSCTL("net.ipv4.", tcp_no_metrics_save, 0, 1, "0|1", "0",
+		"do not remember round-trip times and the like of destinations"),
+	SYSCTL("net.ipv4.", tcp_no_ssthresh_metrics_save, 0, 1, "0|1", "1",
+		"do not remember slow start thresholds"),
 	SYSCTL("net.ipv4.", tcp_abort_on_overflow, 0, 1, "0|1", "0",
 		"reset connections that a full backlog can't take"),
 	SYSCTL("net.ipv4.", tcp_max_orphans, 0, INT32_MAX, "COUNT", "65536",

@@ -319,7 +319,7 @@ static void repair_sock_fields(struct stack *s)
 			s->tcp_orphans++;
 		if (t) {
 			t->accept_next = t->accept_tail = t->request_head = 0;
-			t->accept_count = t->request_count = 0;
+			t->accept_count = t->request_count = t->tfo_count = 0;
 		}
 	}
 }
@@ -331,8 +331,12 @@ static void repair_tcp_lists(struct stack *s)
 		struct sock *sk = slab_at(s, SLAB_SOCK, i);
 		struct tcp *t = sk ? tcp_of(s, sk) : NULL;
 
-		if (t && t->listener && (tcp_synchronized(t) || t->state == TCP_CLOSED))
+		if (t && t->listener &&
+			(tcp_synchronized(t) || t->state == TCP_CLOSED || t->tfo == TFO_CHILD))
 			tcp_accept_enqueue(s, sk, t);
+		if (t && t->tfo == TFO_CHILD && sock_get(s, t->tfo_listener) &&
+			tcp_of(s, sock_get(s, t->tfo_listener)))
+			tcp_of(s, sock_get(s, t->tfo_listener))->tfo_count++;
 	}
 	for (u32 i = 0; i < slab_touched(s, SLAB_TCP_REQUEST); i++) {
 		struct tcp_request *req = slab_at(s, SLAB_TCP_REQUEST, i), *head;

@@ -36,6 +36,8 @@ void stack_default_tunables(struct stack_tunables *t)
 		.somaxconn = 4096,
 		.tcp_max_syn_backlog = 1024,
 		.tcp_syncookies = 1,
+		.tcp_fastopen = 1,
+		.tcp_no_ssthresh_metrics_save = 1,
 		.tcp_sack = 1,
 		.tcp_timestamps = 1,
 		.tcp_window_scaling = 1,
@@ -127,7 +129,8 @@ void stack_grow(struct stack *s, u64 size)
 static void stack_init_secrets(struct stack *s, const u8 seed[16])
 {
 	struct siphash_key *keys[] = {
-		&s->hash_key, &s->isn_key, &s->port_key, &s->ts_key, &s->ipid_key, &s->cookie_key};
+		&s->hash_key, &s->isn_key, &s->port_key, &s->ts_key, &s->ipid_key, &s->cookie_key,
+		&s->tfo_key};
 
 	random_seed(&s->random, seed);
 	for (u32 i = 0; i < ARRAY_LEN(keys); i++) {

@@ -16,6 +16,7 @@
 #include "stack/log.h"
 #include "stack/random.h"
 #include "stack/sock.h"
+#include "stack/tcp_metrics.h"
 
 #define STACK_ROUTES	   32
 #define STACK_IP_IDS	   1024 /* a power of two */
@@ -55,6 +56,10 @@ struct stack_tunables {
 	u32 tcp_rmem[3], tcp_wmem[3]; /* bytes */
 	u32 rmem_default, rmem_max, wmem_default, wmem_max;
 	u32 somaxconn, tcp_max_syn_backlog;
+	u16 tcp_fastopen;	/* bits: TFO_* of tcp.h */
+	u8 tcp_fastopen_keys;	/* of those that follow; 0: the host's own */
+	u8 tcp_fastopen_key[32];
+	u8 tcp_no_metrics_save, tcp_no_ssthresh_metrics_save;
 	u8 tcp_syncookies; /* 0: never, 1: when the SYN queue is full, 2: always */
 	u8 tcp_sack, tcp_timestamps, tcp_window_scaling,
 		tcp_congestion_control; /* enum tcp_cc of tcp.h */
@@ -117,7 +122,7 @@ struct stack {
 	struct wheel wheel;
 	struct random random;
 	struct siphash_key hash_key, isn_key, port_key, ts_key, ipid_key,
-		cookie_key; /* independent secrets */
+		cookie_key, tfo_key; /* independent secrets */
 	struct stack_tunables tunables;
 	struct netif netif[NETIF_MAX];
 	struct stack_route route[STACK_ROUTES];
@@ -136,6 +141,7 @@ struct stack {
 	u32 pmtu_count;	 /* entries ever learnt: the table need not be searched before the first */
 	struct pmtu pmtu[STACK_PMTUS];
 	struct icmp_bucket icmp_bucket[STACK_ICMP_BUCKETS];
+	struct tcp_metric metric[STACK_METRICS];
 	u32 reasm_bytes;
 	u32 neigh_queued;	  /* frames that wait for a neighbour */
 	ref loop_head, loop_tail; /* packets for ourselves, delivered by stack_run_loopback */

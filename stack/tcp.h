@@ -219,8 +219,41 @@ struct tcp {
 	ref request_head;
 	u32 request_count;
 	u64 cookie_ns; /* when the last SYN cookie was sent, 0: never */
+	/* TCP Fast Open (tcp_fastopen.c). */
+	u32 iss, irs;
+	u8 tfo;	     /* enum tcp_tfo */
+	u8 tfo_fail; /* enum tcp_tfo_fail */
+	bool tfo_connect, tfo_no_cookie; /* options */
+	bool syn_data_acked;
+	u32 syn_end;	  /* one past the text of our SYN */
+	ref tfo_listener; /* of a TFO_CHILD, accepted or not */
+	/* A listener's: TFO_CHILDren in SYN-RECEIVED, those that were reset lately, its own keys. */
+	u32 tfo_count, tfo_resets;
+	u64 tfo_reset_ns;
+	u8 tfo_keys;
+	u8 tfo_key[32];
 	struct tcp_totals totals;
 	struct tcp_rates rates;
+};
+
+enum tcp_tfo {
+	TFO_NONE,
+	TFO_ASKS,     /* our SYN asks for a cookie */
+	TFO_DEFERRED, /* connect has returned, and the SYN waits for text */
+	TFO_SENT,     /* our SYN had a cookie */
+	TFO_CHILD,    /* the peer's SYN had a good one, and the handshake is not over */
+};
+
+/* tcpi_fastopen_client_fail of Linux */
+enum tcp_tfo_fail { TFO_UNSPEC, TFO_NO_COOKIE, TFO_DATA_NOT_ACKED, TFO_SYN_AGAIN };
+
+/* The bits of tcp_fastopen. */
+enum {
+	TFO_CLIENT = 1,
+	TFO_SERVER = 2,
+	TFO_CLIENT_NO_COOKIE = 4,
+	TFO_SERVER_NO_COOKIE = 0x200,
+	TFO_SERVER_ALL = 0x400, /* listeners without the option too */
 };
 
 enum tcp_urg { TCP_URG_NONE, TCP_URG_NOT_YET, TCP_URG_VALID, TCP_URG_READ };
@@ -244,6 +277,8 @@ struct tcp_request {
 	u8 ecn;	    /* enum tcp_ecn_mode */
 	bool acked; /* the bare ACK came while data is waited for (TCP_DEFER_ACCEPT) */
 	u64 challenge_ns;
+	u8 tfo_len; /* a cookie for the SYN-ACK */
+	u8 tfo[16];
 };
 
 struct tcp_timewait {

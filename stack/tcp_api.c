@@ -54,7 +54,7 @@ static void tcp_connect_init(struct stack *s, struct sock *sk, struct tcp *t)
 	t->flags |= (u->tcp_timestamps ? TCPF_TIMESTAMP : 0) | (u->tcp_sack ? TCPF_SACK : 0) |
 		    (u->tcp_window_scaling ? TCPF_WSCALE : 0) | TCPF_RTT_TIMING;
 	t->ts_offset = tcp_ts_offset(s, &sk->conn.local, &sk->conn.remote);
-	t->snd_una = tcp_isn(s, &sk->conn.local, &sk->conn.remote);
+	t->iss = t->snd_una = tcp_isn(s, &sk->conn.local, &sk->conn.remote);
 	t->snd_nxt = t->snd_end = t->snd_sml = t->snd_up = t->fack = t->snd_una + 1;
 	t->rtt_sent_ns = s->now_ns;
 	t->stalled_ns = MAX(s->now_ns, 1);
@@ -83,6 +83,8 @@ static int tcp_connect(struct stack *s, struct sock *sk, const struct endpoint *
 	conn_insert(s, &sk->conn);
 	sk->state = SOCK_CONNECTING;
 	tcp_connect_init(s, sk, t);
+	if (tcp_fastopen_connect(s, sk, t))
+		return 0;
 	tcp_send_syn(s, sk, t);
 	tcp_timer_update(s, sk, t);
 	return -EINPROGRESS;
@@ -135,7 +137,9 @@ u32 tcp_poll(struct stack *s, struct sock *sk)
 		mask |= EV_HUP;
 	if (sk->flags & SOCK_RCV_SHUT)
 		mask |= EV_IN | EV_RDHUP;
-	if (t->state == TCP_SYN_SENT || t->state == TCP_SYN_RECEIVED)
+	if (t->tfo == TFO_DEFERRED)
+		return mask | EV_OUT;
+	if (t->tfo != TFO_CHILD && (t->state == TCP_SYN_SENT || t->state == TCP_SYN_RECEIVED))
 		return mask;
 	if (tcp_readable(sk, t))
 		mask |= EV_IN;

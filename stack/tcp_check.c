@@ -19,7 +19,7 @@ static const char *tcp_check_send(struct stack *s, const struct sock *sk, const 
 			return "send queue broken";
 		if (!first && p->seq != seq)
 			return "hole in the send queue";
-		if (first && pkt_len(p) && seq_gt(p->seq, t->snd_una))
+		if (first && pkt_len(p) && seq_gt(p->seq, tcp_synchronized(t) ? t->snd_una : t->iss + 1))
 			return "send queue begins behind snd_una";
 		first = false;
 		seq = p->seq + pkt_len(p);
@@ -93,7 +93,7 @@ static const char *tcp_check_recovery(struct stack *s, const struct tcp *t)
 
 	if (tcp_synchronized(t) && tcp_flight(t) && !r)
 		return "data in flight without a record";
-	if (r && !tcp_sent_valid(r, t->snd_una, t->snd_nxt))
+	if (r && !tcp_sent_valid(r, tcp_synchronized(t) ? t->snd_una : t->iss + 1, t->snd_nxt))
 		return "record of what is in flight";
 	if (tcp_synchronized(t) && (t->cwnd == 0 || t->mss == 0))
 		return "cwnd or mss is 0";

@@ -6,6 +6,8 @@
  * tcp_max_orphans. Unread data makes close send a RST (RFC 9293 3.6.1, MAY-1, SHLD-3), SO_LINGER
  * with 0 s too.
  */
+#include <string.h>
+
 #include "stack/tcp_conn.h"
 
 /* Back to a block without a connection; what the program has set stays. */
@@ -28,6 +30,9 @@ void tcp_block_reset(struct tcp *t)
 		.notsent_lowat = keep.notsent_lowat,
 		.defer_accept_s = keep.defer_accept_s,
 		.user_mss = keep.user_mss,
+		.tfo_connect = keep.tfo_connect,
+		.tfo_no_cookie = keep.tfo_no_cookie,
+		.tfo_keys = keep.tfo_keys,
 		.window_clamp = keep.window_clamp,
 		.dup_thresh = keep.dup_thresh,
 		.delack_max_us = keep.delack_max_us,
@@ -46,6 +51,7 @@ void tcp_block_reset(struct tcp *t)
 		.keep_at = NEVER,
 		.resume_at = NEVER,
 	};
+	memcpy(t->tfo_key, keep.tfo_key, sizeof(t->tfo_key));
 	t->cwnd = tcp_cc_initial_window(t->mss);
 	tcp_rtt_init(&t->rtt);
 	if (keep.rtt.rto_max_ns) {
@@ -75,13 +81,16 @@ static void tcp_free(struct stack *s, struct sock *sk)
 
 void tcp_done(struct stack *s, struct sock *sk, struct tcp *t, int error)
 {
-	bool unborn = t->listener && t->state == TCP_SYN_RECEIVED;
+	bool unborn = t->listener && t->state == TCP_SYN_RECEIVED && t->tfo != TFO_CHILD;
 
 	if (t->state == TCP_CLOSED)
 		return;
 	if (error)
 		LOG(s, LOG_TCP, LOG_DEBUG, "%E %E: ends with error %d", &sk->conn.local,
 			&sk->conn.remote, error);
+	if (t->state == TCP_TIME_WAIT || (t->state == TCP_LAST_ACK && !error))
+		tcp_metrics_save(s, sk, t);
+	tcp_fastopen_over(s, t, error == ECONNRESET);
 	if (t->state == TCP_TIME_WAIT) /* goes on by itself (tcp_timewait.c) */
 		t->state = TCP_CLOSED;
 	tcp_set_state(s, sk, t, TCP_CLOSED);

@@ -12,6 +12,7 @@
 #include "stack/seq.h"
 #include "stack/sock_proto.h"
 #include "stack/tcp.h"
+#include "stack/tcp_metrics.h"
 #include "stack/tcp_options.h"
 #include "stack/tcp_ranges.h"
 
@@ -213,6 +214,33 @@ u32 tcp_cookie_clock(const struct stack *s, const struct tcp_request *req);
 /* An ACK to a listener. False: it returns no cookie. */
 bool tcp_cookie_input(
 	struct stack *s, struct sock *listener, struct tcp *t, struct tcp_segment *seg);
+
+void tcp_child_inherit(struct tcp *t, const struct tcp *from);
+void tcp_child_init(
+	struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_request *req);
+
+/* --- tcp_fastopen.c --- */
+/* True: the SYN has made a connection; else req may have got a cookie to send. */
+bool tcp_fastopen_syn(struct stack *s, struct sock *listener, struct tcp *t,
+	struct tcp_segment *seg, struct tcp_request *req);
+void tcp_fastopen_over(struct stack *s, struct tcp *t, bool reset);
+bool tcp_fastopen_connect(
+	struct stack *s, struct sock *sk, struct tcp *t); /* true: the SYN waits for text */
+u32 tcp_fastopen_room(
+	struct stack *s, const struct sock *sk, const struct tcp *t); /* bytes for a SYN */
+/* Puts into a SYN what belongs there; bytes of text. */
+u32 tcp_fastopen_fill(struct stack *s, struct sock *sk, struct tcp *t, struct frame *f,
+	struct tcp_options *opt);
+bool tcp_fastopen_acks(const struct tcp *t, u32 ack); /* text of our SYN */
+void tcp_fastopen_syn_ack(
+	struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg);
+
+/* --- tcp_metrics.c --- */
+struct tcp_metric *tcp_metric_find(struct stack *s, const struct addr *dst); /* or NULL */
+struct tcp_metric *tcp_metric_make(struct stack *s, const struct addr *dst);
+bool tcp_metric_proven(struct stack *s, const struct addr *dst); /* it has answered before */
+void tcp_metrics_save(struct stack *s, const struct sock *sk, const struct tcp *t);
+void tcp_metrics_load(struct stack *s, const struct sock *sk, struct tcp *t);
 
 /* --- tcp_timewait.c --- */
 void tcp_timewait_enter(struct stack *s, struct sock *sk, struct tcp *t);

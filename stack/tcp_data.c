@@ -49,6 +49,12 @@ static int tcp_send_check(struct stack *s, struct sock *sk, struct tcp *t)
 		break;
 	case TCP_SYN_SENT:
 	case TCP_SYN_RECEIVED:
+		/* TCP Fast Open: text for the SYN, and what the early server answers. */
+		if (t->tfo == TFO_DEFERRED || t->tfo == TFO_CHILD) {
+			if (!sk->error && !(sk->flags & SOCK_SND_SHUT))
+				return 0;
+			break;
+		}
 		t->flags |= TCPF_NOSPACE;
 		return -EAGAIN;
 	default:
@@ -145,6 +151,8 @@ s64 tcp_send_reserve(struct stack *s, struct sock *sk, struct plan *plan, u64 le
 	sock_plan_begin(s, sk, plan, PLAN_SEND);
 	if (!len)
 		return 0;
+	if (t->tfo == TFO_DEFERRED)
+		len = MIN(len, tcp_fastopen_room(s, sk, t));
 	len -= tcp_reserve_tail(s, t, plan, len);
 	while (len && plan->count < PLAN_SPANS &&
 		(plan->count == 0 || sk->tx_charged < sk->sndbuf)) {
@@ -250,6 +258,12 @@ s64 tcp_send_commit(struct stack *s, struct sock *sk, struct plan *plan, u32 cop
 	}
 	tcp_delivery_limited(s, t);
 	copied = tcp_commit_spans(s, sk, t, plan, copied);
+	if (t->tfo == TFO_DEFERRED) {
+		t->rtt_sent_ns = t->stalled_ns = MAX(s->now_ns, 1);
+		tcp_send_syn(s, sk, t);
+		tcp_timer_update(s, sk, t);
+		return copied;
+	}
 	if (!copied) /* nothing sent pushes nothing that MSG_MORE holds back */
 		return 0;
 	t->flags &= ~(u32)TCPF_MORE;

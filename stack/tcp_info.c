@@ -116,7 +116,7 @@ static void info_totals(const struct stack *s, const struct tcp *t, struct tcp_i
 	i->total_rto_recoveries = n->rto_recoveries;
 	i->total_rto_time = n->rto_time_ms;
 	i->delivery_rate = tcp_delivery_rate(t);
-	i->app_limited = t->rate_limited;
+	i->app_limited = (u8)(t->rate_limited | t->tfo_fail << 1);
 	i->busy_time = rates.busy_ns / NS_PER_US;
 	i->rwnd_limited = rates.window_ns / NS_PER_US;
 	i->sndbuf_limited = rates.sndbuf_ns / NS_PER_US;
@@ -143,7 +143,8 @@ void tcp_info_fill(
 			  (t->flags & TCPF_SACK ? INFO_SACK : 0) |
 			  (t->flags & TCPF_WSCALE ? INFO_WSCALE : 0) |
 			  (t->ecn.mode != TCP_ECN_OFF ? INFO_ECN : 0) |
-			  (t->ecn.flags & TCP_ECN_SEEN ? INFO_ECN_SEEN : 0));
+			  (t->ecn.flags & TCP_ECN_SEEN ? INFO_ECN_SEEN : 0) |
+			  (t->syn_data_acked ? 32 : 0)); /* TCPI_OPT_SYN_DATA */
 	i->wscales = (u8)(t->snd_wscale | t->rcv_wscale << 4);
 	i->last_data_sent = info_ms_since(s, t, t->data_sent_ns);
 	i->last_data_recv = info_ms_since(s, t, t->text_ns);

@@ -90,6 +90,11 @@ void tcp_request_send(struct stack *s, struct tcp_request *req, u8 flags)
 	h.opt.wscale = req->rcv_wscale;
 	h.opt.tsval = req->cookie ? tcp_cookie_clock(s, req) : tcp_clock(s, req->ts_offset);
 	h.opt.tsecr = req->ts_recent;
+	if (flags & TH_SYN && req->tfo_len) {
+		h.opt.flags |= TCP_OPT_TFO;
+		h.opt.tfo_len = req->tfo_len;
+		memcpy(h.opt.tfo, req->tfo, sizeof(req->tfo));
+	}
 	tcp_send_bare(s, &h, req->tos, req->conn.ifindex);
 }
 
@@ -206,8 +211,8 @@ static void tcp_save_syn(
 	req->saved_syn = r;
 }
 
-static void tcp_request_new(
-	struct stack *s, struct sock *listener, struct tcp *t, struct tcp_segment *seg)
+static void tcp_request_new(struct stack *s, struct sock *listener, struct tcp *t,
+	const struct tcp_segment *seg, struct tcp_request *from)
 {
 	struct tcp_request *req = slab_get(s, SLAB_TCP_REQUEST, slab_alloc(s, SLAB_TCP_REQUEST));
 
@@ -215,7 +220,8 @@ static void tcp_request_new(
 		counter_inc(s, counter_tcp_syn_drop);
 		return;
 	}
-	tcp_request_of_syn(s, listener, t, seg, req);
+	from->conn.slab = req->conn.slab;
+	*req = *from;
 	if (t->save_syn)
 		tcp_save_syn(s, t->save_syn, seg, req);
 	tcp_request_begin(s, listener, t, req);
@@ -245,12 +251,11 @@ static void tcp_listen_syn(
 		counter_inc(s, counter_tcp_accept_overflow);
 		return;
 	}
-	if (!cookie) {
-		tcp_request_new(s, listener, t, seg);
-		return;
-	}
 	tcp_request_of_syn(s, listener, t, seg, &req);
-	tcp_cookie_send(s, t, &req);
+	if (cookie)
+		tcp_cookie_send(s, t, &req);
+	else if (!tcp_fastopen_syn(s, listener, t, seg, &req))
+		tcp_request_new(s, listener, t, seg, &req);
 }
 
 /* RFC 9293 3.10.7.2 */
@@ -276,7 +281,7 @@ void tcp_listen_input(struct stack *s, struct sock *listener, struct tcp_segment
 
 /* --- from the handshake to a connection --- */
 
-static void tcp_child_init(
+void tcp_child_init(
 	struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_request *req)
 {
 	t->listener = req->listener;
@@ -284,6 +289,8 @@ static void tcp_child_init(
 	t->flags |= TCPF_PASSIVE | (req->flags & TCP_OPT_TIMESTAMP ? TCPF_TIMESTAMP : 0) |
 		    (req->flags & TCP_OPT_SACK_OK ? TCPF_SACK : 0) |
 		    (req->flags & TCP_OPT_WSCALE ? TCPF_WSCALE : 0);
+	t->iss = req->iss;
+	t->irs = req->irs;
 	t->snd_una = req->iss;
 	t->snd_nxt = t->snd_end = t->snd_sml = t->snd_up = t->fack = req->iss + 1;
 	t->snd_wnd = t->snd_max_wnd = req->snd_wnd;
@@ -310,7 +317,7 @@ static void tcp_child_init(
 }
 
 /* Options that a connection takes over from its listener. */
-static void tcp_child_inherit(struct tcp *t, const struct tcp *from)
+void tcp_child_inherit(struct tcp *t, const struct tcp *from)
 {
 	t->flags |= from->flags & (TCPF_NODELAY | TCPF_CORK | TCPF_LINGER2_SET | TCPF_INQ);
 	t->cc = from->cc;

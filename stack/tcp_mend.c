@@ -138,7 +138,7 @@ static bool mend_sent(struct stack *s, struct sock *sk, struct tcp *t)
 	sk->tx_charged = held + mend_charge(s, t->snd_head);
 	tcp_queue_acked(s, sk, t);
 	p = pkt_get(s, t->snd_head);
-	first = t->state == TCP_SYN_RECEIVED ? t->snd_nxt : t->snd_una; /* behind our SYN */
+	first = tcp_synchronized(t) ? t->snd_una : t->iss + 1; /* behind our SYN */
 	return p ? seq_leq(p->seq, first) : seq_geq(first, t->snd_end);
 }
 
@@ -167,7 +167,8 @@ static void mend_syn_sent(struct stack *s, const struct sock *sk, struct tcp *t)
 {
 	u8 wscale;
 
-	t->snd_una = t->snd_nxt - 1;
+	t->snd_una = t->iss;
+	t->snd_nxt = t->iss + 1;
 	tcp_window_init(s, sk, t->adv_mss, &t->rcv_wnd_end, &wscale);
 	t->rcv_nxt = t->rcv_acked = t->copied_seq = 0;
 	t->rtx_mode = TCP_RTX_RTO;
@@ -180,7 +181,7 @@ static void mend_syn_received(struct stack *s, struct tcp *t)
 {
 	if (t->rtx_at != NEVER)
 		return;
-	t->snd_una = t->snd_nxt - 1;
+	t->snd_una = t->iss;
 	t->rtx_mode = TCP_RTX_RTO;
 	t->rtx_at = s->now_ns;
 }
@@ -191,7 +192,7 @@ bool tcp_mend(struct stack *s, struct sock *sk, struct tcp *t)
 
 	if (t->state == TCP_SYN_SENT) {
 		mend_syn_sent(s, sk, t);
-		return true;
+		return mend_sent(s, sk, t);
 	}
 	/* The peer's FIN is taken whole or not yet. */
 	if (t->flags & TCPF_RCV_FIN &&

@@ -4,7 +4,7 @@
 #include "stack/bytes.h"
 #include "stack/tcp_options.h"
 
-enum { KIND_EOL, KIND_NOP, KIND_MSS, KIND_WSCALE, KIND_SACK_OK, KIND_SACK, KIND_TIMESTAMP = 8 };
+enum { KIND_EOL, KIND_NOP, KIND_MSS, KIND_WSCALE, KIND_SACK_OK, KIND_SACK, KIND_TIMESTAMP = 8, KIND_TFO = 34 };
 
 static bool parse_sack(struct tcp_options *o, const u8 *body, u32 len)
 {
@@ -18,6 +18,17 @@ static bool parse_sack(struct tcp_options *o, const u8 *body, u32 len)
 	}
 	o->sack_count = blocks;
 	o->flags |= TCP_OPT_SACK;
+	return true;
+}
+
+/* RFC 7413 4.1.1: empty, or 4 to 16 bytes, an even number. */
+static bool parse_tfo(struct tcp_options *o, const u8 *body, u32 len)
+{
+	if (len > sizeof(o->tfo) || len % 2 || (len && len < 4))
+		return false;
+	memcpy(o->tfo, body, len);
+	o->tfo_len = (u8)len;
+	o->flags |= TCP_OPT_TFO;
 	return true;
 }
 
@@ -57,6 +68,8 @@ static bool parse_one(struct tcp_options *o, u8 kind, const u8 *body, u32 len, b
 		o->tsecr = get32(body + 4);
 		o->flags |= TCP_OPT_TIMESTAMP;
 		return true;
+	case KIND_TFO:
+		return !syn || parse_tfo(o, body, len);
 	default:
 		return true; /* MUST-6 */
 	}
@@ -119,6 +132,18 @@ static u32 build_sack(const struct tcp_options *o, u8 *out, u32 room)
 	return 4 + 8 * blocks;
 }
 
+static u32 build_tfo(const struct tcp_options *o, u8 *out)
+{
+	u32 at = 2;
+
+	out[0] = KIND_TFO;
+	out[1] = (u8)(2 + o->tfo_len);
+	memcpy(out + 2, o->tfo, o->tfo_len);
+	for (at += o->tfo_len; at % 4; at++)
+		out[at] = KIND_NOP;
+	return at;
+}
+
 u32 tcp_options_build(const struct tcp_options *o, u8 *out)
 {
 	u32 at = 0;
@@ -146,6 +171,8 @@ u32 tcp_options_build(const struct tcp_options *o, u8 *out)
 		out[at++] = 3;
 		out[at++] = o->wscale;
 	}
+	if (o->flags & TCP_OPT_TFO && at + 4u + o->tfo_len <= TCP_OPTIONS_MAX)
+		at += build_tfo(o, out + at);
 	if (o->flags & TCP_OPT_SACK)
 		at += build_sack(o, out + at, TCP_OPTIONS_MAX - at);
 	return at;

@@ -17,6 +17,7 @@ enum tcp_option_flag {
 	TCP_OPT_SACK_OK = 4,
 	TCP_OPT_TIMESTAMP = 8,
 	TCP_OPT_SACK = 16,
+	TCP_OPT_TFO = 32, /* RFC 7413: a cookie, or with tfo_len 0 the request for one */
 };
 
 struct tcp_sack_block {
@@ -32,12 +33,14 @@ struct tcp_options {
 	u32 tsecr;
 	u32 sack_count;
 	struct tcp_sack_block sack[TCP_SACK_BLOCKS];
+	u8 tfo_len;
+	u8 tfo[16];
 };
 
 /*
  * Reads the options; those with a wrong length are skipped, an option that runs past the end stops
  * the reading (MUST-5, MUST-6, MUST-7, MUST-64). MSS, window scale and SACK-permitted count on a
- * SYN alone. False when something was malformed; what came before it is valid.
+ * SYN alone, and so does the cookie of TCP Fast Open. False when something was malformed; what came before it is valid.
  */
 bool tcp_options_parse(struct tcp_options *o, const u8 *data, u32 len, bool syn);
 

@@ -204,8 +204,12 @@ void tcp_send_syn(struct stack *s, struct sock *sk, struct tcp *t)
 	u32 window = t->state == TCP_SYN_SENT ? t->rcv_wnd_end : tcp_rcv_window(t);
 	ref frame = frame_alloc(s);
 
-	if (!frame)
+	if (!frame) {
+		if (t->tfo == TFO_DEFERRED) /* the timer tries again */
+			t->rtx_at = s->now_ns + TCP_TX_RETRY_NS;
 		return;
+	}
+	tcp_fastopen_fill(s, sk, t, frame_get(s, frame), &h.opt);
 	h.window = (u16)MIN(window, 65535u);
 	if (t->state == TCP_SYN_RECEIVED) {
 		h.flags |= TH_ACK;
@@ -499,6 +503,7 @@ void tcp_output_forced(struct stack *s, struct sock *sk, struct tcp *t)
 static bool tcp_can_send(const struct tcp *t)
 {
 	return t->state == TCP_ESTABLISHED || t->state == TCP_CLOSE_WAIT ||
+	       (t->state == TCP_SYN_RECEIVED && t->tfo == TFO_CHILD) ||
 	       t->state == TCP_FIN_WAIT_1 || t->state == TCP_CLOSING || t->state == TCP_LAST_ACK;
 }
 

@@ -46,6 +46,7 @@ static void tcp_take_syn(
 	}
 	t->peer_mss = o->flags & TCP_OPT_MSS ? MAX(o->mss, (u16)TCP_MSS_MIN)
 					     : tcp_default_mss(&sk->conn.remote.addr);
+	t->irs = seg->seq;
 	t->rcv_nxt = seg->seq + 1;
 	t->rcv_acked = t->rcv_nxt;
 	t->copied_seq = t->rcv_nxt;
@@ -84,6 +85,7 @@ void tcp_established(struct stack *s, struct sock *sk, struct tcp *t, const stru
 	t->snd_wl2 = seg->ack;
 	t->usage_end = t->pipe_start = t->pipe_end = t->snd_nxt;
 	t->pipe_ns = s->now_ns;
+	tcp_metrics_load(s, sk, t);
 	tcp_cc_of(t)->init(t, s->now_ns);
 	tcp_pace_update(s, sk, t);
 	tcp_mtup_begin(s, sk, t);
@@ -95,7 +97,10 @@ void tcp_established(struct stack *s, struct sock *sk, struct tcp *t, const stru
 	counter_inc(s, t->flags & TCPF_PASSIVE ? counter_tcp_passive : counter_tcp_active);
 	sk->state = SOCK_CONNECTED;
 	sk->flags |= SOCK_WAS_CONNECTED;
-	if (t->listener)
+	if (t->tfo == TFO_CHILD) { /* accepted, or in the queue for it */
+		tcp_fastopen_over(s, t, false);
+		sock_raise(s, sk, EV_STATE);
+	} else if (t->listener)
 		tcp_accept_enqueue(s, sk, t);
 	else
 		sock_raise(s, sk, EV_OUT | EV_STATE);
@@ -115,7 +120,7 @@ static bool tcp_in_syn_sent(
 	bool acked = false;
 
 	if (seg->flags & TH_ACK) { /* first */
-		if (seg->ack != t->snd_nxt) {
+		if (seg->ack != t->snd_nxt && !tcp_fastopen_acks(t, seg->ack)) {
 			tcp_reset_answer(s, seg);
 			return false;
 		}
@@ -134,6 +139,7 @@ static bool tcp_in_syn_sent(
 	}
 	tcp_take_syn(s, sk, t, seg);
 	if (!acked) { /* simultaneous open (MUST-10) */
+		t->tfo = TFO_NONE;
 		tcp_set_state(s, sk, t, TCP_SYN_RECEIVED);
 		t->snd_una = t->snd_nxt - 1;
 		t->retries = 0;
@@ -141,6 +147,7 @@ static bool tcp_in_syn_sent(
 		tcp_timer_update(s, sk, t);
 		return false;
 	}
+	tcp_fastopen_syn_ack(s, sk, t, seg);
 	t->snd_una = seg->ack;
 	t->totals.bytes_acked = 1; /* Linux counts SYN and FIN */
 	tcp_syn_sent_sample(s, t);
@@ -206,6 +213,13 @@ static bool tcp_check_sequence(
 		seg->p->seq = seg->seq;
 		return true;
 	}
+	/* The SYN that made the connection, again: the SYN-ACK was lost (RFC 7413 4.2.2). */
+	if (t->state == TCP_SYN_RECEIVED && t->tfo == TFO_CHILD && seg->seq == t->irs &&
+		(seg->flags & (TH_SYN | TH_ACK | TH_RST)) == TH_SYN) {
+		tcp_send_syn(s, sk, t);
+		tcp_timer_update(s, sk, t);
+		return false;
+	}
 	if (tcp_acceptable(t, seg))
 		return true;
 	counter_inc(s, counter_tcp_out_of_window);
@@ -241,7 +255,7 @@ static bool tcp_check_rst(
 		return false;
 	}
 	counter_inc(s, counter_tcp_reset_in);
-	if (t->state == TCP_SYN_RECEIVED)
+	if (t->state == TCP_SYN_RECEIVED && t->tfo != TFO_CHILD)
 		error = ECONNREFUSED;
 	else if (t->state == TCP_CLOSE_WAIT)
 		error = EPIPE; /* as Linux */
@@ -270,6 +284,8 @@ static bool tcp_fin_acked(const struct tcp *t)
 static bool tcp_ack_syn_received(
 	struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
 {
+	bool early = t->tfo == TFO_CHILD; /* text may be in flight already */
+
 	if (seg->ack != t->snd_nxt &&
 		!(seq_gt(seg->ack, t->snd_una) && seq_leq(seg->ack, t->snd_nxt))) {
 		tcp_reset_answer(s, seg);
@@ -278,7 +294,7 @@ static bool tcp_ack_syn_received(
 	if (!t->retries && t->flags & TCPF_RTT_TIMING)
 		tcp_rtt_sample(&t->rtt, MAX(s->now_ns - t->rtt_sent_ns, 1));
 	t->flags &= ~(u32)TCPF_RTT_TIMING;
-	t->snd_una = seg->ack;
+	t->snd_una = early ? t->iss + 1 : seg->ack;
 	t->snd_wnd = (u32)seg->window << t->snd_wscale;
 	t->snd_max_wnd = MAX(t->snd_max_wnd, t->snd_wnd);
 	tcp_established(s, sk, t, seg);
@@ -286,6 +302,8 @@ static bool tcp_ack_syn_received(
 		t->flags |= TCPF_FIN;
 	if (t->flags & TCPF_FIN) /* closed or shut down before the handshake was complete */
 		tcp_set_state(s, sk, t, TCP_FIN_WAIT_1);
+	if (early)
+		tcp_ack(s, sk, t, seg);
 	return true;
 }
 

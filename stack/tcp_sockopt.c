@@ -146,9 +146,32 @@ static int tcp_set_congestion(const struct stack *s, struct tcp *t, const void *
 	return 0;
 }
 
+static int tcp_set_fastopen_connect(struct stack *s, struct sock *sk, int value)
+{
+	if (value < 0 || value > 1)
+		return -EINVAL;
+	if (!(s->tunables.tcp_fastopen & TFO_CLIENT))
+		return -EOPNOTSUPP;
+	if (sk->state != SOCK_CLOSED)
+		return -EINVAL;
+	tcp_of(s, sk)->tfo_connect = value;
+	return 0;
+}
+
+/* One key, or the one in use and the one before it. */
+static int tcp_set_fastopen_key(struct tcp *t, const void *val, u32 len)
+{
+	if (len != 16 && len != 32)
+		return -EINVAL;
+	t->tfo_keys = 0;
+	memcpy(t->tfo_key, val, len);
+	t->tfo_keys = (u8)(len / 16);
+	return 0;
+}
+
 /* What is answered with an errno, and what has no effect here as it has none on Linux with a modern
  * peer. */
-static int tcp_set_other(const struct stack *s, struct sock *sk, int name, int value)
+static int tcp_set_other(struct stack *s, struct sock *sk, int name, int value)
 {
 	switch (name) {
 	case LX_TCP_REPAIR_OPTIONS: /* not in repair: it never is */
@@ -160,17 +183,19 @@ static int tcp_set_other(const struct stack *s, struct sock *sk, int name, int v
 	case LX_TCP_TIMESTAMP:
 		return -EPERM;
 	case LX_TCP_FASTOPEN:
-		/* The length of a queue that stays empty, as with Linux's default tcp_fastopen,
-		 * which serves no cookies. */
 		if (value < 0 || (sk->state != SOCK_CLOSED && sk->state != SOCK_LISTENING))
 			return -EINVAL;
 		sk->fastopen_qlen = MIN((u32)value, s->tunables.somaxconn);
 		return 0;
 	case LX_TCP_FASTOPEN_CONNECT:
+		return tcp_set_fastopen_connect(s, sk, value);
 	case LX_TCP_FASTOPEN_NO_COOKIE:
-		return value < 0 || value > 1 ? -EINVAL : -EOPNOTSUPP;
-	case LX_TCP_FASTOPEN_KEY:
-		return -EOPNOTSUPP;
+		if (value < 0 || value > 1)
+			return -EINVAL;
+		if (sk->state != SOCK_CLOSED && sk->state != SOCK_LISTENING)
+			return -EINVAL;
+		tcp_of(s, sk)->tfo_no_cookie = value;
+		return 0;
 	case LX_TCP_THIN_LINEAR_TIMEOUTS:
 		if (value < 0 || value > 1)
 			return -EINVAL;
@@ -267,6 +292,8 @@ int tcp_setopt(struct stack *s, struct sock *sk, int name, const void *val, u32 
 
 	if (name == LX_TCP_CONGESTION)
 		return tcp_set_congestion(s, t, val, len);
+	if (name == LX_TCP_FASTOPEN_KEY)
+		return tcp_set_fastopen_key(t, val, len);
 	if (name == LX_TCP_ULP)
 		return len < 1 ? -EINVAL : -ENOENT;
 	ret = sock_opt_read(val, len, &value);
@@ -358,7 +385,11 @@ static int tcp_get_number(
 		*value = sock_stored(sk, STORED_THIN_LINEAR);
 		return 0;
 	case LX_TCP_FASTOPEN_CONNECT:
+		*value = t->tfo_connect;
+		return 0;
 	case LX_TCP_FASTOPEN_NO_COOKIE:
+		*value = t->tfo_no_cookie;
+		return 0;
 	case LX_TCP_THIN_DUPACK:
 	case LX_TCP_REPAIR:
 		*value = 0;

@@ -71,6 +71,13 @@ static void option_in(struct wire *w, struct wire_packet *p, char *text)
 		bytes[0] = 5;
 		bytes[1] = (u8)n;
 		put_option(p, bytes, n);
+	} else if (strcmp(text, "tfo") == 0) {
+		put_option(p, (const u8 *)"\42\2", 2);
+	} else if (strcmp(text, "tfo given") == 0) {
+		bytes[0] = 34;
+		bytes[1] = (u8)(2 + w->cookie_len);
+		memcpy(bytes + 2, w->cookie, w->cookie_len);
+		put_option(p, bytes, 2 + w->cookie_len);
 	} else if (strncmp(text, "hex ", 4) == 0) {
 		u32 n = 0;
 
@@ -274,6 +281,14 @@ static size_t option_text(struct wire *w, const u8 *o, u32 len, char *out, size_
 		w->flow.ts_known = true;
 		return (size_t)snprintf(out, size, ",ts %u %u", load(o + 2) - w->flow.our_ts, load(o + 6));
 	}
+	if (o[0] == 34 && len <= 18) {
+		w->cookie_len = len - 2;
+		memcpy(w->cookie, o + 2, len - 2);
+		n = (size_t)snprintf(out, size, ",tfo");
+		for (u32 i = 2; i < len; i++)
+			n += (size_t)snprintf(out + n, size - n, "%s%02x", i == 2 ? " " : "", o[i]);
+		return n;
+	}
 	if (o[0] != 5 || len < 10 || (len - 2) % 8)
 		wire_fail(w, "option %u of %u bytes", o[0], len);
 	n = (size_t)snprintf(out, size, ",sack");
@@ -358,7 +373,7 @@ static void expect_tcp(struct wire *w, u64 at, bool timed)
 			wire_fail(w, "seq %u:%u, not %u:%u", got, got + p->payload_len, start, end);
 	}
 	for (u32 i = 0; i < p->payload_len; i++) {
-		if (p->payload[i] != wire_pattern(got - 1 + i))
+		if (p->payload[i] != wire_pattern(got - !(p->flags & 2) + i))
 			wire_fail(w, "payload differs at byte %u", got + i);
 	}
 	for (u32 i = 3; i < w->words; i++) {

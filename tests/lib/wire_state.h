@@ -43,6 +43,8 @@ struct wire {
 	struct flow flow;         /* the one that segments belong to */
 	struct flow kept[FLOWS];  /* the others, by the peer's port */
 	u32 flows;
+	u8 cookie[16];            /* of TCP Fast Open, that the engine gave last */
+	u32 cookie_len;
 	bool wants_isn;           /* not opened yet: our initial number shall be isn */
 	u32 isn;
 	struct named sock[SOCKS];
