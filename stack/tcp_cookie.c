@@ -25,7 +25,6 @@
 #define STAMP_WSCALE	 0x0fu
 #define STAMP_SACK	 0x10u
 #define STAMP_ECN	 0x20u
-#define STAMP_ECN	 0x20u
 
 static const u16 cookie_mss[] = {536, 1300, 1440, 1460};
 
@@ -96,7 +95,6 @@ void tcp_cookie_send(struct stack *s, struct tcp *t, struct tcp_request *req)
 		req->flags = 0;
 		req->snd_wscale = req->rcv_wscale = 0;
 		req->ecn = TCP_ECN_OFF;
-		req->ecn = TCP_ECN_OFF;
 	}
 	req->iss = cookie_make(s, req);
 	req->cookie = true;
@@ -119,8 +117,6 @@ static bool cookie_options(
 	req->ts_recent = seg->opt.tsval;
 	if (bits & STAMP_SACK)
 		req->flags |= TCP_OPT_SACK_OK;
-	if (bits & STAMP_ECN)
-		req->ecn = TCP_ECN_CLASSIC;
 	if ((bits & STAMP_WSCALE) != STAMP_WSCALE) {
 		req->flags |= TCP_OPT_WSCALE;
 		req->snd_wscale = bits & STAMP_WSCALE;
