@@ -1,6 +1,8 @@
 /* The socket calls of the wire scripts. */
 #include "tests/lib/wire_state.h"
 
+#include "stack/tcp_bbr.h"
+
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -215,6 +217,8 @@ static void call_info(struct wire *w)
 		got = (s64)t->pacing_rate;
 	else if (strcmp(field, "delivery_rate") == 0)
 		got = (s64)tcp_delivery_rate(t);
+	else if (strcmp(field, "bbr_state") == 0)
+		got = bbr_of(t)->state;
 	else if (strcmp(field, "app_limited") == 0)
 		got = t->rate_limited;
 	else if (strcmp(field, "mss") == 0)
