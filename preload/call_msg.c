@@ -1,5 +1,6 @@
 /* sendmsg and recvmsg: message headers and names, and the forms for several messages at once. */
 #include "preload/call_control.h"
+#include "stack/tcp.h"
 
 #include <netinet/in.h>
 
@@ -40,23 +41,94 @@ __attribute__((no_sanitize("thread"))) static bool is_stream(ref sk)
 	return sock && sock->type == SOCK_STREAM;
 }
 
+/* Whether MSG_FASTOPEN may go on; the connect that follows then waits for bytes if there is a
+ * cookie. */
+static s64 fast_open_begin(ref sk)
+{
+	struct stack *s;
+	struct sock *sock;
+	s64 ret = -EBADF;
+
+	guard_enter();
+	s = host_enter();
+	sock = sock_get(s, sk);
+	if (sock && !(s->tunables.tcp_fastopen & TFO_CLIENT))
+		ret = -EOPNOTSUPP;
+	else if (sock && sock->state != SOCK_CLOSED && sock->state != SOCK_CONNECTING)
+		ret = -EISCONN;
+	else if (sock)
+		ret = 0;
+	if (ret == 0 && sock->state == SOCK_CLOSED)
+		sock->flags |= SOCK_FASTOPEN;
+	host_leave();
+	guard_leave(false);
+	return ret;
+}
+
+static void fast_open_end(ref sk)
+{
+	struct sock *sock;
+
+	guard_enter();
+	sock = sock_get(host_enter(), sk);
+	if (sock)
+		sock->flags &= ~(u32)SOCK_FASTOPEN;
+	host_leave();
+	guard_leave(false);
+}
+
+/* The bytes are on their way with the SYN: a blocking call waits for the handshake, as connect. */
+static s64 fast_open_wait(struct call *c, s64 sent)
+{
+	for (;;) {
+		struct sock *sock;
+		s64 ret = sent;
+		bool waits = false;
+
+		host_enter();
+		sock = call_look(c, true) ? sock_get(c->stack, c->sk) : NULL;
+		if (sock && sock->state == SOCK_CONNECTING && !c->nonblocking) {
+			waits = true;
+		} else if (sock && sock->state == SOCK_DEAD && sock->error) {
+			ret = -sock->error;
+			sock->error = 0;
+		}
+		host_leave();
+		if (!waits)
+			return ret;
+		ret = call_block(c, EV_OUT, 0);
+		if (ret < 0)
+			return sent;
+	}
+}
+
 /*
- * Sending with MSG_FASTOPEN connects first; without a cookie the data follow the handshake
- * (tcp_sendmsg_fastopen).
+ * Sending with MSG_FASTOPEN connects first: with a cookie the bytes go with the SYN, without one
+ * they follow the handshake (tcp_sendmsg_fastopen).
  */
 static s64 fast_open(
 	int fd, ref sk, struct call_data *d, const struct sockaddr_storage *name, socklen_t len)
 {
-	const struct sock *sock = sock_get(host_stack(), sk);
+	struct call c;
 	s64 ret;
 
 	if (len >= sizeof(name->ss_family) && name->ss_family == AF_UNSPEC)
 		return -EOPNOTSUPP;
-	if (sock && sock->state != SOCK_CLOSED && sock->state != SOCK_CONNECTING)
-		return -EISCONN;
+	ret = fast_open_begin(sk);
+	if (ret < 0)
+		return ret;
 	ret = call_connect(fd, sk, (const struct sockaddr *)name, len);
+	fast_open_end(sk);
 	d->flags &= ~MSG_FASTOPEN;
-	return ret < 0 ? ret : call_send(fd, sk, d);
+	if (ret < 0)
+		return ret;
+	ret = call_send(fd, sk, d);
+	if (ret <= 0 || d->flags & MSG_DONTWAIT)
+		return ret;
+	call_begin(&c, fd, sk);
+	ret = fast_open_wait(&c, ret);
+	call_again(&c, &ret);
+	return ret;
 }
 
 s64 call_send_to(int fd, ref sk, struct call_data *d, struct sockaddr_storage *name, socklen_t len)
