@@ -185,6 +185,7 @@ struct call_data {
 	struct plan_meta *meta;
 	u32 full_len; /* received: the datagram's true length */
 	u32 options;  /* received: enum sock_option */
+	u32 stamps;   /* received: enum sock_tstamp */
 	bool stream_end;
 };
 

@@ -144,15 +144,21 @@ static struct sockaddr_in name_of(const struct endpoint *end)
 	return in;
 }
 
-static void put_time(struct control_out *out, u32 options, u64 time_ns)
+static void put_time(struct control_out *out, const struct call_data *d)
 {
+	u64 time_ns = d->meta->time_ns;
+	u32 options = d->options;
 	struct timespec ts = {(time_t)(time_ns / NS_PER_S), (long)(time_ns % NS_PER_S)};
 	struct timeval tv = {ts.tv_sec, ts.tv_nsec / 1000};
+	struct timespec stamps[3] = {ts};
 
 	if (options & OPT_TIMESTAMPNS)
 		put(out, SOL_SOCKET, SCM_TIMESTAMPNS, &ts, sizeof(ts));
 	else if (options & OPT_TIMESTAMP)
 		put(out, SOL_SOCKET, SCM_TIMESTAMP, &tv, sizeof(tv));
+	if (d->stamps & TSTAMP_SOFTWARE &&
+		(d->stamps & TSTAMP_RX_SOFTWARE || d->meta->msg_flags & MSG_ERRQUEUE))
+		put(out, SOL_SOCKET, SCM_TIMESTAMPING, stamps, sizeof(stamps));
 }
 
 static void put_report(struct control_out *out, const struct icmp_error_report *report)
@@ -168,6 +174,7 @@ static void put_report(struct control_out *out, const struct icmp_error_report *
 	value.error.ee_type = report->type;
 	value.error.ee_code = report->code;
 	value.error.ee_info = report->info;
+	value.error.ee_data = report->data;
 	if (report->offender.addr.family == FAMILY_INET) {
 		value.offender = name_of(&report->offender);
 		value.offender.sin_port = 0;
@@ -203,7 +210,7 @@ void call_control_dgram(struct control_out *out, const struct call_data *d)
 	const struct plan_meta *meta = d->meta;
 	int gso = (int)meta->gso_size;
 
-	put_time(out, d->options, meta->time_ns);
+	put_time(out, d);
 	if (meta->msg_flags & MSG_ERRQUEUE) {
 		if (meta->report.origin == SO_EE_ORIGIN_ICMP)
 			control_ip_meta(out, d);
@@ -217,13 +224,15 @@ void call_control_dgram(struct control_out *out, const struct call_data *d)
 	control_ip_meta(out, d);
 }
 
-/* Under TCP_INQ: how much is left to read. */
-void call_control_stream(struct control_out *out, ref sk)
+/* When the last byte came, and under TCP_INQ how much is left to read. */
+void call_control_stream(struct control_out *out, ref sk, const struct call_data *d)
 {
 	int on = 0, left = 0;
 	u32 len = sizeof(on);
 	struct stack *s;
 
+	if (d->meta->time_ns)
+		put_time(out, d);
 	guard_enter();
 	s = host_enter();
 	if (sock_getopt(s, sk, SOL_TCP, TCP_INQ, &on, &len) < 0 || !on ||

@@ -17,6 +17,6 @@ struct control_out {
 int call_control_in(const void *control, size_t len, bool stream, struct plan_meta *meta);
 
 void call_control_dgram(struct control_out *out, const struct call_data *d);
-void call_control_stream(struct control_out *out, ref sk);
+void call_control_stream(struct control_out *out, ref sk, const struct call_data *d);
 
 #endif

@@ -176,6 +176,7 @@ static s64 take(struct call *c, struct call_data *d, u64 len, bool partial)
 			n = -sock->error;
 		} else {
 			d->options = sock->options;
+			d->stamps = sock->tstamp_flags;
 			c->plan->flags = (u32)(d->flags | (c->nonblocking ? MSG_DONTWAIT : 0));
 			c->plan->full_len = 0;
 			c->plan->from.addr.family = FAMILY_NONE;

@@ -194,9 +194,9 @@ static s64 report(ref sk, struct msghdr *user, const struct msghdr *msg, const s
 	size_t used;
 
 	out.room = MIN(out.room, sizeof(out.bytes));
-	if (stream && out.room)
-		call_control_stream(&out, sk);
-	else if (!stream)
+	if (stream && out.room && !(d->meta->msg_flags & MSG_ERRQUEUE))
+		call_control_stream(&out, sk, d);
+	else if (!stream || d->meta->msg_flags & MSG_ERRQUEUE)
 		call_control_dgram(&out, d);
 	out.flags |= (int)d->meta->msg_flags & ~MSG_CTRUNC;
 	if (!stream && d->full_len > d->len)

@@ -8,6 +8,7 @@
 #include <linux/sockios.h>
 #include <net/if.h>
 #include <netinet/in.h>
+#include <netinet/tcp.h>
 #include <sys/ioctl.h>
 
 #include "preload/ifaces.h"
@@ -90,6 +91,9 @@ s64 call_getsockopt(int fd, ref sk, int level, int opt, void *val, socklen_t *le
 	ret = sock_getopt(host_enter(), sk, level, opt, copy, &size);
 	host_leave();
 	guard_leave(false);
+	/* With too little room for it the length needed comes back all the same. */
+	if (ret < 0 && level == SOL_TCP && opt == TCP_SAVED_SYN && size > room)
+		guard_copy(len, &size, sizeof(size));
 	if (ret < 0)
 		return ret;
 	room = size;

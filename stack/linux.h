@@ -233,7 +233,7 @@ enum {
 };
 
 /* sock_extended_err.ee_origin */
-enum { LX_EE_ORIGIN_LOCAL = 1, LX_EE_ORIGIN_ICMP = 2, LX_EE_ORIGIN_ICMP6 = 3 };
+enum { LX_EE_ORIGIN_LOCAL = 1, LX_EE_ORIGIN_ICMP = 2, LX_EE_ORIGIN_ICMP6 = 3, LX_EE_ORIGIN_TIMESTAMPING = 4 };
 
 /* ioctl */
 enum {

@@ -98,6 +98,21 @@ enum sock_option {
 	OPT_NO_CHECK = 1 << 27,
 };
 
+/* Linux's SOF_TIMESTAMPING_*; what is not named is stored alone. */
+enum sock_tstamp {
+	TSTAMP_TX_SOFTWARE = 1 << 1,
+	TSTAMP_RX_SOFTWARE = 1 << 3,
+	TSTAMP_SOFTWARE = 1 << 4, /* report software stamps */
+	TSTAMP_OPT_ID = 1 << 7,
+	TSTAMP_TX_SCHED = 1 << 8,
+	TSTAMP_TX_ACK = 1 << 9,
+	TSTAMP_OPT_TSONLY = 1 << 11,
+	TSTAMP_OPT_STATS = 1 << 12,
+	TSTAMP_OPT_ID_TCP = 1 << 16,
+	TSTAMP_TX = TSTAMP_TX_SOFTWARE | TSTAMP_TX_SCHED | TSTAMP_TX_ACK,
+};
+enum sock_tstamp_report { TSTAMP_REPORT_SND, TSTAMP_REPORT_SCHED, TSTAMP_REPORT_ACK };
+
 #define MEMBERSHIP_SOURCES 10u /* igmp_max_msf */
 
 struct sock {
@@ -139,6 +154,9 @@ struct sock {
 	u8 min_ttl;              /* IP_MINTTL: packets with less are ignored; 0 none */
 	u32 unicast_if;          /* IP_UNICAST_IF */
 	int peek_off;            /* SO_PEEK_OFF, -1 off */
+	u32 tstamp_flags;        /* SO_TIMESTAMPING: enum sock_tstamp */
+	u32 tstamp_key;          /* SOF_TIMESTAMPING_OPT_ID: the next datagram's, or the number of a stream's byte 0 */
+	int tstamp_phc;
 	u64 stored;              /* bit per option that is only stored (sock_opt.c) */
 	u32 busy_poll_us, reserve_mem;
 	int incoming_cpu;
@@ -230,7 +248,7 @@ struct plan {
 		struct icmp_error_report {
 			u32 error;
 			u8 origin, type, code, zero;
-			u32 info;
+			u32 info, data;
 			struct endpoint offender;
 		} report;           /* MSG_ERRQUEUE */
 	} meta;

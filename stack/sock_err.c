@@ -3,7 +3,7 @@
  * MSG_ERRQUEUE.
  *
  * An entry is a packet whose view is the quoted payload; its other fields hold the report: `to`
- * where the packet in question went, `from` who complains, `seq` ee_info, and `mark` ee_errno,
+ * where the packet in question went, `from` who complains, `seq` ee_info, `l3` ee_data, and `mark` ee_errno,
  * ee_origin, ee_type and ee_code, a byte each. The head room begins with the address of ours that
  * the packet came from.
  */
@@ -25,19 +25,18 @@ static struct icmp_error_report unpack(const struct pkt *p)
 		.type = (u8)(p->mark >> 8),
 		.code = (u8)p->mark,
 		.info = p->seq,
+		.data = p->l3,
 		.offender = p->from,
 	};
 }
 
-void sock_queue_error(struct stack *s, struct sock *sk, struct pkt *about,
+static void queue_report(struct stack *s, struct sock *sk, struct pkt *about,
 	const struct icmp_error_report *report, const struct endpoint *dst)
 {
 	u32 len = about ? MIN(pkt_len(about), QUOTE_MAX) : 0;
 	struct pkt *p;
 	ref r;
 
-	if (!(sk->options & OPT_RECVERR))
-		return;
 	r = sk->rx_charged < sk->rcvbuf ? pkt_alloc(s, len) : 0;
 	p = r ? pkt_get(s, r) : NULL;
 	if (!p)
@@ -48,6 +47,7 @@ void sock_queue_error(struct stack *s, struct sock *sk, struct pkt *about,
 	p->to = *dst;
 	p->from = report->offender;
 	p->seq = report->info;
+	p->l3 = report->data;
 	p->mark = pack(report);
 	p->time_ns = s->now_ns + s->realtime_offset_ns;
 	if (about) {
@@ -59,6 +59,25 @@ void sock_queue_error(struct stack *s, struct sock *sk, struct pkt *about,
 	sk->rx_charged += pkt_truesize(p);
 	pktq_push(s, &sk->errq, r);
 	sock_raise(s, sk, EV_ERR);
+}
+
+void sock_queue_error(struct stack *s, struct sock *sk, struct pkt *about,
+	const struct icmp_error_report *report, const struct endpoint *dst)
+{
+	if (sk->options & OPT_RECVERR)
+		queue_report(s, sk, about, report, dst);
+}
+
+void sock_stamp(struct stack *s, struct sock *sk, enum sock_tstamp_report point, u32 id)
+{
+	static const u32 asked[] = {[TSTAMP_REPORT_SND] = TSTAMP_TX_SOFTWARE,
+		[TSTAMP_REPORT_SCHED] = TSTAMP_TX_SCHED,
+		[TSTAMP_REPORT_ACK] = TSTAMP_TX_ACK};
+	struct icmp_error_report report = {
+		.error = ENOMSG, .origin = LX_EE_ORIGIN_TIMESTAMPING, .info = point, .data = id};
+
+	if (sk->tstamp_flags & asked[point])
+		queue_report(s, sk, NULL, &report, &sk->conn.remote);
 }
 
 /* The pending error follows the queue: that of the next entry if ICMP sent it

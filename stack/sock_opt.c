@@ -339,9 +339,6 @@ static int set_refused(struct sock *sk, int name, int value)
 		return value < 0 || value > 1 ? -EINVAL : value ? -EOPNOTSUPP : 0;
 	case LX_SO_PEEK_OFF:
 		return value >= 0 ? -EOPNOTSUPP : 0;
-	case LX_SO_TIMESTAMPING:
-	case LX_SO_TIMESTAMPING_NEW:
-		return value & ~0x7ffff ? -EINVAL : value ? -EOPNOTSUPP : 0;
 	case LX_SO_PASSCRED:
 	case LX_SO_PASSSEC:
 	case LX_SO_PASSPIDFD:
@@ -382,6 +379,12 @@ static int set_socket(struct stack *s, struct sock *sk, int name, const void *va
 		return set_timeout(&sk->sndtimeo_ns, val, len);
 	case LX_SO_MAX_PACING_RATE:
 		return set_pacing(sk, val, len, value);
+	case LX_SO_TIMESTAMPING:
+	case LX_SO_TIMESTAMPING_NEW:
+		ret = sock_stamp_set(s, sk, name, val, len);
+		if (ret == 0)
+			set_stored(sk, STORED_TSTAMP_NEW, name == LX_SO_TIMESTAMPING_NEW);
+		return ret;
 	case LX_SO_TXTIME:
 		return set_txtime(sk, val, len);
 	case LX_SO_DETACH_FILTER:
@@ -508,7 +511,8 @@ static int get_pacing(const struct sock *sk, void *val, u32 *len)
 /* Those whose answer is no int. */
 static int get_struct(struct stack *s, struct sock *sk, int name, void *val, u32 *len)
 {
-	static const u64 none[2], netns_cookie = 1;
+	static const u64 netns_cookie = 1;
+	u32 stamping[2] = {sk->tstamp_flags, (u32)sk->tstamp_phc};
 	static const u32 no_credentials[3] = {0, ~0u, ~0u};
 	int linger[2] = {!!(sk->options & OPT_LINGER), (int)sk->linger_s};
 	u32 txtime[2] = {sk->txtime_clock, sk->txtime_flags};
@@ -524,7 +528,9 @@ static int get_struct(struct stack *s, struct sock *sk, int name, void *val, u32
 		return get_timeout(sk->sndtimeo_ns, val, len);
 	case LX_SO_TIMESTAMPING:
 	case LX_SO_TIMESTAMPING_NEW:
-		return sock_opt_copy(val, len, none, 8);
+		if (name == LX_SO_TIMESTAMPING_NEW && !sock_stored(sk, STORED_TSTAMP_NEW))
+			stamping[0] = stamping[1] = 0;
+		return sock_opt_copy(val, len, stamping, sizeof(stamping));
 	case LX_SO_TXTIME:
 		return sock_opt_copy(val, len, txtime, sizeof(txtime));
 	case LX_SO_PEERCRED:

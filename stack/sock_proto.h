@@ -165,6 +165,10 @@ void sock_tx_wait(struct stack *s, struct sock *sk);
 void sock_queue_error(struct stack *s, struct sock *sk, struct pkt *about,
 	const struct icmp_error_report *report, const struct endpoint *dst);
 
+/* SO_TIMESTAMPING: reports that what carries this id has come to that point now, if the program has asked for it. */
+void sock_stamp(struct stack *s, struct sock *sk, enum sock_tstamp_report point, u32 id);
+int sock_stamp_set(struct stack *s, struct sock *sk, int name, const void *val, u32 len);
+
 /* Takes from the error queue: MSG_ERRQUEUE of every protocol. */
 s64 sock_errqueue_take(struct stack *s, struct sock *sk, struct plan *plan, u64 len);
 

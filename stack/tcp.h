@@ -73,6 +73,13 @@ struct tcp_totals {
 	u32 rto_time_ms;	 /* in all of these but the running one */
 };
 
+/* tcp_stamp.c: a send whose stamps are due */
+#define TCP_STAMPS 8u
+struct tcp_stamp {
+	u32 end; /* one past its last byte */
+	bool sent;
+};
+
 enum tcp_rate { TCP_RATE_IDLE, TCP_RATE_BUSY, TCP_RATE_WINDOW, TCP_RATE_SNDBUF };
 
 /* tcp_rates.c */
@@ -234,6 +241,8 @@ struct tcp {
 	u8 tfo_key[32];
 	struct tcp_totals totals;
 	struct tcp_rates rates;
+	u8 stamps; /* entries of stamp, oldest first */
+	struct tcp_stamp stamp[TCP_STAMPS];
 };
 
 enum tcp_tfo {

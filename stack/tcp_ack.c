@@ -96,6 +96,8 @@ static void tcp_ack_advance(struct stack *s, struct sock *sk, struct tcp *t, u32
 	if (seq_lt(t->snd_sml, ack))
 		t->snd_sml = ack;
 	tcp_queue_acked(s, sk, t);
+	if (t->stamps)
+		tcp_stamp_acked(s, sk, t);
 	if (s->now_ns - t->confirmed_ns >= NS_PER_S)
 		tcp_ack_confirm(s, sk, t);
 }

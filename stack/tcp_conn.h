@@ -151,6 +151,11 @@ bool tcp_pace_wait(struct stack *s, const struct sock *sk, struct tcp *t);
 void tcp_pace_sent(const struct stack *s, const struct sock *sk, struct tcp *t, u32 len);
 u32 tcp_pace_quantum(const struct stack *s, const struct tcp *t, u32 mss, u32 most);
 
+/* --- tcp_stamp.c: SO_TIMESTAMPING --- */
+void tcp_stamp_queued(struct sock *sk, struct tcp *t);
+void tcp_stamp_sent(struct stack *s, struct sock *sk, struct tcp *t, u32 seq, u32 end);
+void tcp_stamp_acked(struct stack *s, struct sock *sk, struct tcp *t);
+
 /* --- tcp_trace.c: the log --- */
 void tcp_set_state(struct stack *s, const struct sock *sk, struct tcp *t, enum tcp_state state);
 void tcp_trace_in(struct stack *s, const struct tcp_segment *seg);

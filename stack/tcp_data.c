@@ -273,6 +273,7 @@ s64 tcp_send_commit(struct stack *s, struct sock *sk, struct plan *plan, u32 cop
 		t->flags = (t->flags | TCPF_URG_OUT) & ~(u32)TCPF_MORE;
 		t->snd_up = t->snd_end;
 	}
+	tcp_stamp_queued(sk, t);
 	tcp_output(s, sk, t);
 	return copied;
 }

@@ -307,6 +307,8 @@ static bool tcp_send_data(
 		t->stalled_ns = MAX(s->now_ns, 1);
 	if (tcp_send_frame(s, sk, t, frame, &h) == -EMSGSIZE)
 		t->flags |= TCPF_PATH_SHRUNK;
+	if (t->stamps)
+		tcp_stamp_sent(s, sk, t, seq, seq + *sent);
 	*sent += fin ? 1 : 0;
 	return true;
 }

@@ -22,6 +22,7 @@
 #define TIMER_MIN_US	2000 /* two ticks */
 #define TIMER_MAX_US	200000
 #define SAVE_SYN_MAX	2
+#define TX_DELAY_END	(1 << 28)
 
 static int tcp_set_in_range(int value, int low, int high, u32 *field)
 {
@@ -229,6 +230,8 @@ static int tcp_set_timers(struct tcp *t, int name, int value)
 		t->delack_max_us = (u32)value;
 		return 0;
 	case LX_TCP_TX_DELAY:
+		if (value < 0 || value >= TX_DELAY_END)
+			return -EINVAL;
 		t->tx_delay_us = (u32)value;
 		return 0;
 	case LX_TCP_SAVE_SYN:

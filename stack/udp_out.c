@@ -335,6 +335,12 @@ static int send_datagram(struct stack *s, struct sock *sk, const struct udp_rout
 		ret = send_segments(s, sk, r, pkt, len);
 	else
 		ret = send_frame(s, sk, r, pkt, 0, len, 0);
+	if (sk->tstamp_flags & TSTAMP_TX) {
+		u32 id = sk->tstamp_flags & TSTAMP_OPT_ID ? sk->tstamp_key++ : 0;
+
+		sock_stamp(s, sk, TSTAMP_REPORT_SCHED, id);
+		sock_stamp(s, sk, TSTAMP_REPORT_SND, id);
+	}
 	if (ret == -ENOBUFS) {
 		counter_inc(s, counter_udp_sndbuf);
 		if (!(sk->options & OPT_RECVERR))
