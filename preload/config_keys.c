@@ -110,8 +110,9 @@ const struct config_key config_keys[] = {
 		"smallest path MTU that is believed (RFC 1191)"),
 	SYSCTL_AS("net.ipv4.route.mtu_expires", mtu_expires_s, 1, 4, 1, 2147483, "SECONDS", "600",
 		"how long a learnt path MTU is believed"),
-	SYSCTL("net.ipv4.", tcp_ecn, 0, 2, "0|1|2", "2",
-		"explicit congestion notification (RFC 3168): never, asked for, when the peer asks for it"),
+	SYSCTL("net.ipv4.", tcp_ecn, 0, 5, "0..5", "2",
+		"explicit congestion notification (RFC 3168): never, asked for, when the peer asks for "
+		"it; 3, 4, 5: accurate (RFC 9768) asked for, agreed to with RFC 3168 asked for, agreed to"),
 	SYSCTL("net.ipv4.", tcp_ecn_fallback, 0, 1, "0|1", "1",
 		"a SYN that asked for ECN in vain goes again without"),
 	SYSCTL("net.ipv4.", tcp_slow_start_after_idle, 0, 1, "0|1", "1",

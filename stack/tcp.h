@@ -284,6 +284,7 @@ struct tcp_request {
 	ref saved_syn;
 	bool cookie; /* lives in a SYN cookie alone (tcp_cookie.c) */
 	u8 ecn;	    /* enum tcp_ecn_mode */
+	u8 syn_ecn; /* enum ip_ecn with which the SYN came */
 	bool acked; /* the bare ACK came while data is waited for (TCP_DEFER_ACCEPT) */
 	u64 challenge_ns;
 	u8 tfo_len; /* a cookie for the SYN-ACK */

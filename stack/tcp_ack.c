@@ -142,7 +142,7 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 	}
 	tcp_record_sacks(s, t, seg, &news);
 	news.duplicate = tcp_ack_duplicate(t, seg, acked, news.flight, window_changed, news.sacked);
-	news.ece = tcp_ecn_echoed(t, seg);
+	tcp_ecn_news(t, seg, &news);
 	if (tcp_tlp_ack(s, t, seg, news.dsack, acked != 0))
 		tcp_recovery_probe_mended(t);
 	tcp_recovery_ack(s, t, seg, &news);
@@ -164,8 +164,6 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 	if (acked)
 		tcp_cwnd_validate(s, t);
 	tcp_pace_update(s, sk, t);
-	if (news.ece)
-		t->ecn.delivered_ce += (news.delivered + t->mss - 1u) / MAX(t->mss, 1u);
 	if (acked) {
 		t->acked_ns = s->now_ns;
 		t->rtx_at = NEVER; /* started anew (RFC 6298 5.3) */

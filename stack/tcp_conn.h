@@ -51,6 +51,7 @@ struct tcp_segment {
 	u16 window; /* not scaled */
 	u16 urgent;
 	u8 flags;      /* TH_* */
+	bool ae;       /* the ninth flag (RFC 9768) */
 	u8 header_len; /* bytes of TCP header, in front of the view */
 	u32 isn_above; /* a SYN that ends a TIME-WAIT: our sequence numbers have to begin above
 			  this; 0 none */
@@ -76,6 +77,7 @@ struct tcp_header {
 	u16 window;
 	u16 urgent;
 	u8 flags;
+	bool ae;
 	u8 ecn; /* enum ip_ecn */
 	struct tcp_options opt;
 };
@@ -288,13 +290,25 @@ struct tcp_news {
 /* --- tcp_ecn.c: RFC 3168 --- */
 void tcp_ecn_send_syn(const struct stack *s, struct tcp *t, struct tcp_header *h);
 void tcp_ecn_take_syn(struct stack *s, struct tcp *t, const struct tcp_segment *seg);
-u8 tcp_ecn_request(const struct stack *s, const struct tcp_segment *seg); /* enum tcp_ecn_mode */
+void tcp_ecn_request(
+	const struct stack *s, struct tcp_request *req, const struct tcp_segment *seg);
 void tcp_ecn_send_syn_ack(const struct tcp_request *req, struct tcp_header *h);
 void tcp_ecn_child(struct stack *s, struct tcp *t, const struct tcp_request *req);
-void tcp_ecn_header(const struct tcp *t, struct tcp_header *h);	 /* every segment */
+void tcp_ecn_header(struct tcp *t, struct tcp_header *h);	 /* every segment */
 void tcp_ecn_new_data(struct tcp *t, struct tcp_header *h);	 /* data sent for the first time */
 void tcp_ecn_text(struct tcp *t, const struct tcp_segment *seg); /* in the window */
-bool tcp_ecn_echoed(const struct tcp *t, const struct tcp_segment *seg); /* a mark is reported */
+void tcp_ecn_news(struct tcp *t, const struct tcp_segment *seg, struct tcp_news *news);
+
+/* --- tcp_accecn.c: RFC 9768 --- */
+u8 tcp_accecn_ace(const struct tcp_segment *seg);
+void tcp_accecn_set(struct tcp_header *h, u32 ace);
+u8 tcp_accecn_handshake(u8 ecn); /* the code for how a SYN came */
+void tcp_accecn_answered(struct tcp *t, const struct tcp_segment *seg); /* the peer's SYN-ACK */
+void tcp_accecn_header(struct tcp *t, struct tcp_header *h);
+void tcp_accecn_ack(struct tcp *t, struct tcp_header *h);	       /* without text */
+void tcp_accecn_segment(struct tcp *t, const struct tcp_segment *seg); /* one that is in order */
+u32 tcp_accecn_delta(const struct tcp *t, const struct tcp_segment *seg); /* marks newly reported */
+bool tcp_accecn_one_by_one(const struct tcp *t);		       /* no super-frames now */
 void tcp_ecn_reduced(struct tcp *t); /* the congestion window has been */
 
 /* --- tcp_mtup.c: RFC 4821 --- */

@@ -91,6 +91,8 @@ u32 tcp_cookie_clock(const struct stack *s, const struct tcp_request *req)
 
 void tcp_cookie_send(struct stack *s, struct tcp *t, struct tcp_request *req)
 {
+	if (req->ecn == TCP_ECN_ACCURATE) /* there is one bit for it */
+		req->ecn = TCP_ECN_CLASSIC;
 	if (!(req->flags & TCP_OPT_TIMESTAMP)) {
 		req->flags = 0;
 		req->snd_wscale = req->rcv_wscale = 0;

@@ -60,6 +60,7 @@ static bool tcp_parse(struct stack *s, struct pkt *p, struct tcp_segment *seg)
 	seg->seq = get32(h + 4);
 	seg->ack = get32(h + 8);
 	seg->flags = h[13];
+	seg->ae = h[12] & 1;
 	seg->window = get16(h + 14);
 	seg->urgent = get16(h + 18);
 	if (!tcp_options_parse(&seg->opt, h + TCP_HEADER_LEN, header_len - TCP_HEADER_LEN,

@@ -169,7 +169,7 @@ static void tcp_request_of_syn(struct stack *s, struct sock *listener, const str
 
 	req->flags = tcp_request_options(s, o);
 	tcp_request_fill(s, listener, t, seg, req);
-	req->ecn = tcp_ecn_request(s, seg);
+	tcp_ecn_request(s, req, seg);
 	req->irs = seg->seq;
 	req->iss = tcp_isn(s, &req->conn.local, &req->conn.remote);
 	if (seg->isn_above && seq_leq(req->iss, seg->isn_above))

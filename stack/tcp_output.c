@@ -175,6 +175,7 @@ void tcp_send_ack(struct stack *s, struct sock *sk, struct tcp *t)
 	h.seq = tcp_bare_seq(t);
 	if (t->flags & TCPF_SACK && (t->ooo || t->flags & TCPF_DSACK))
 		tcp_sack_blocks(s, t, &h.opt);
+	tcp_accecn_ack(t, &h);
 	tcp_acked_now(t);
 	tcp_send_frame(s, sk, t, frame, &h);
 }
@@ -319,6 +320,8 @@ static u32 tcp_segment_limit(const struct stack *s, const struct tcp *t)
 	u32 mss = tcp_full_segment(t), headers = HEADERS_MAX;
 	u32 most = t->gso_max > headers ? t->gso_max - headers : 0;
 
+	if (tcp_accecn_one_by_one(t))
+		return mss;
 	return most > mss ? tcp_pace_quantum(s, t, mss, most) : mss;
 }
 

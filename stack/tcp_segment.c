@@ -404,6 +404,7 @@ static bool tcp_steps(struct stack *s, struct sock *sk, struct tcp *t, struct tc
 		return false;
 	}
 	t->heard_ns = s->now_ns;
+	tcp_accecn_segment(t, seg);
 	if (!tcp_check_ack(s, sk, t, seg))
 		return false;
 	tcp_take_timestamp(s, t, seg);

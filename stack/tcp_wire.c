@@ -32,7 +32,7 @@ int tcp_send_header(struct stack *s, ref frame, const struct tcp_header *h, cons
 	put16(p + 2, h->remote->port);
 	put32(p + 4, h->seq);
 	put32(p + 8, h->ack);
-	p[12] = (u8)(header_len / 4 << 4);
+	p[12] = (u8)(header_len / 4 << 4 | h->ae);
 	p[13] = h->flags;
 	put16(p + 14, h->window);
 	put16(p + 18, h->urgent);

@@ -14,7 +14,7 @@ struct wire_packet {
 	u16 sport, dport;
 	u32 seq, ack;      /* on the wire */
 	u16 window, urgent;
-	u8 flags;          /* FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128 */
+	u16 flags;         /* FIN 1, SYN 2, RST 4, PSH 8, ACK 16, URG 32, ECE 64, CWR 128, AE 256 */
 	u8 doff;           /* 0: by the options */
 	u8 options[40];
 	u32 options_len;

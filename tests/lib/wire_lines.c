@@ -5,10 +5,10 @@
 #include <stdlib.h>
 #include <string.h>
 
-static u8 tcp_flags(struct wire *w, const char *text)
+static u16 tcp_flags(struct wire *w, const char *text)
 {
-	static const char letters[] = "FSRPAUEC";
-	u8 flags = 0;
+	static const char letters[] = "FSRPAUECN";
+	u16 flags = 0;
 
 	for (; *text; text++) {
 		const char *at = strchr(letters, *text);
@@ -17,7 +17,7 @@ static u8 tcp_flags(struct wire *w, const char *text)
 			continue;
 		if (!at)
 			wire_fail(w, "flag '%c' is none of %s", *text, letters);
-		flags |= (u8)(1u << (at - letters));
+		flags |= (u16)(1u << (at - letters));
 	}
 	return flags;
 }
@@ -354,7 +354,7 @@ static void expect_tcp(struct wire *w, u64 at, bool timed)
 {
 	const struct wire_packet *p = next_sent(w, at, timed);
 	const char *seq = wire_word(w, 2), *colon = strchr(seq, ':');
-	u8 flags = tcp_flags(w, wire_word(w, 1));
+	u16 flags = tcp_flags(w, wire_word(w, 1));
 	u32 start, end, got;
 	char options[256];
 

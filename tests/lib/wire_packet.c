@@ -51,7 +51,8 @@ static u32 build_tcp(u8 *t, const struct wire_packet *p)
 	store32(t + 4, p->seq);
 	store32(t + 8, p->ack);
 	t[12] = (u8)((p->doff ? p->doff : header / 4) << 4);
-	t[13] = p->flags;
+	t[12] |= (u8)(p->flags >> 8);
+	t[13] = (u8)p->flags;
 	store16(t + 14, p->window);
 	store16(t + 16, 0);
 	store16(t + 18, p->urgent);
@@ -114,7 +115,7 @@ static bool parse_tcp(struct wire_packet *p, const u8 *t, u32 len)
 	p->dport = (u16)load16(t + 2);
 	p->seq = load32(t + 4);
 	p->ack = load32(t + 8);
-	p->flags = t[13];
+	p->flags = (u16)((t[12] & 1u) << 8 | t[13]);
 	p->window = (u16)load16(t + 14);
 	p->urgent = (u16)load16(t + 18);
 	p->options_len = header - 20;
