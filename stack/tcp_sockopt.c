@@ -451,6 +451,8 @@ int tcp_getopt(struct stack *s, struct sock *sk, int name, void *val, u32 *len)
 		return sock_opt_copy(val, len, cc, sizeof(cc));
 	case LX_TCP_SAVED_SYN:
 		return tcp_get_saved_syn(s, t, val, len);
+	case LX_TCP_FASTOPEN_KEY:
+		return sock_opt_copy(val, len, t->tfo_key, 16u * t->tfo_keys);
 	case LX_TCP_CC_INFO:
 		return tcp_get_cc_info(t, val, len);
 	case LX_TCP_ULP:
