@@ -192,8 +192,9 @@ static void tcp_expire_persist(struct stack *s, struct sock *sk, struct tcp *t)
 
 	if (!t->stalled_ns)
 		t->stalled_ns = MAX(s->now_ns, 1);
-	/* Probes that are answered keep the connection for ever (MUST-37). */
-	if (t->probes >= most || (t->probes && tcp_user_timeout(s, t)) ||
+	/* Probes that are answered keep the connection for ever (MUST-37), but for the program's own
+	 * limit. */
+	if (t->probes >= most || (t->backoff && tcp_user_timeout(s, t)) ||
 		(sk->flags & SOCK_ORPHAN && t->backoff >= ORPHAN_BACKOFF)) {
 		tcp_give_up(s, sk, t);
 		return;
@@ -208,6 +209,7 @@ static void tcp_expire_persist(struct stack *s, struct sock *sk, struct tcp *t)
 			t->backoff++; /* SHLD-30 */
 	}
 	tcp_timer_rto(s, sk, t);
+	tcp_clamp_to_user_timeout(s, t);
 }
 
 static void tcp_expire_keepalive(struct stack *s, struct sock *sk, struct tcp *t)
