@@ -198,7 +198,7 @@ void tcp_tlp_arm(struct stack *s, struct tcp *t)
 			pto += TLP_ACK_DELAY_NS;
 		pto = MAX(pto, TLP_MIN_NS);
 	}
-	t->tlp_at = MIN(MAX(t->sent_ns, t->acked_ns) + pto, t->rtx_at);
+	t->tlp_at = MIN(MAX(MAX(t->sent_ns, t->acked_ns), t->pace_ns) + pto, t->rtx_at);
 }
 
 /* RFC 8985 7.3: the probe; false when there was nothing to send it with. */

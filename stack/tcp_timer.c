@@ -44,7 +44,9 @@ void tcp_timer_rto(struct stack *s, struct sock *sk, struct tcp *t)
 	} else if (mode != t->rtx_mode || t->rtx_at == NEVER) {
 		if (mode == TCP_RTX_PERSIST && t->rtx_mode != mode)
 			t->backoff = 0;
-		t->rtx_at = s->now_ns + tcp_rtt_timeout(&t->rtt, t->backoff); /* SHLD-29 */
+		/* What was sent is on its way at pace_ns only, if it is paced. */
+		t->rtx_at = MAX(s->now_ns, t->pace_ns) +
+			    tcp_rtt_timeout(&t->rtt, t->backoff); /* SHLD-29 */
 	}
 	t->rtx_mode = mode;
 }
