@@ -207,6 +207,8 @@ struct tcp {
 	/* Receive buffer auto-tuning. */
 	u64 drs_ns;
 	u32 drs_seq, drs_space;
+	u8 rcv_share; /* of the receive buffer that is window, in 1/256; 0: half */
+	u8 rcv_seg_share; /* payload's part of what full segments occupy, in 1/256; 0: not known */
 	u64 rcv_rtt_ns, rcv_rtt_at_ns;
 	u32 rcv_rtt_seq;
 	/* Options. */

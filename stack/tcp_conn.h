@@ -383,12 +383,19 @@ void tcp_ooo_purge(struct stack *s, struct sock *sk, struct tcp *t);
 struct tcp_ranges *tcp_ooo(struct stack *s, const struct tcp *t);
 
 /* --- tcp_window.c: the receive window and its growth --- */
-u32 tcp_space(const struct sock *sk); /* bytes of window that the receive buffer has room for */
+/* What is window of so many bytes of receive buffer. */
+static inline u32 tcp_share(const struct tcp *t, u32 bytes)
+{
+	return t && t->rcv_share ? (u32)((u64)bytes * t->rcv_share / 256) : bytes / 2;
+}
+u32 tcp_space(const struct sock *sk, const struct tcp *t); /* bytes of window that the receive buffer has room for */
 void tcp_window_init(struct stack *s, const struct sock *sk, u32 mss, u32 *wnd, u8 *wscale);
 u32 tcp_window_select(struct sock *sk,
 	struct tcp *t); /* the window to advertise now, in bytes; moves rcv_wnd_end */
 void tcp_window_read(struct stack *s, struct sock *sk, struct tcp *t,
 	u32 copied); /* the program has taken bytes */
+void tcp_window_measure(
+	struct tcp *t, u32 len, u32 charged); /* len bytes that came in occupy charged bytes */
 void tcp_window_arrived(struct stack *s, struct tcp *t);
 
 /* --- tcp_output.c --- */

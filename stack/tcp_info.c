@@ -34,7 +34,7 @@ static void info_path(
 	struct stack *s, const struct sock *sk, const struct tcp *t, struct tcp_info_out *i)
 {
 	struct path path;
-	u32 space = sk->rcvbuf / 2;
+	u32 space = tcp_share(t, sk->rcvbuf);
 
 	i->pmtu = ip_route(s, &sk->conn.remote.addr, sk->conn.ifindex, &path) == 0 ? path.mtu : 0;
 	i->snd_mss = t->mss;

@@ -295,6 +295,7 @@ void tcp_receive(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_seg
 	u32 seq = seg->seq, end = seq + seg->len, edge = t->rcv_wnd_end, before = t->rcv_nxt,
 	    held = t->ooo_bytes;
 	struct tcp_ranges *r = tcp_ooo(s, t);
+	u32 charged = sk->rx_charged;
 	ref pkt = seg->pkt;
 
 	t->text_ns = s->now_ns;
@@ -320,6 +321,8 @@ void tcp_receive(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_seg
 	}
 	seg->pkt = 0;
 	tcp_store(s, sk, t, pkt);
+	if (sk->rx_charged > charged)
+		tcp_window_measure(t, seg->len, sk->rx_charged - charged);
 	if (t->rcv_nxt == before) { /* out of order: a duplicate ACK at once (RFC 5681 4.2) */
 		t->flags |= TCPF_ACK_NOW;
 		t->totals.rcv_ooo++;

@@ -3,7 +3,9 @@
  * grows with the path.
  *
  * Half of the receive buffer is window, the other half covers what packets occupy beyond their
- * payload (as Linux's tcp_adv_win_scale 1). The right edge never moves back (SHLD-14). It moves
+ * payload (as Linux's tcp_adv_win_scale 1). A buffer that has grown knows better: its window is the
+ * share that the payload of full segments had of what they occupied, less a sixteenth of that
+ * (Linux's scaling_ratio). The right edge never moves back (SHLD-14). It moves
  * forward only when that is worth it (receiver's silly window avoidance, MUST-39): below half of
  * the buffer, not for less than a segment or a sixteenth. Once in a round trip the buffer is
  * compared with what the program took in that time, and made twice as large plus room for slow
@@ -11,20 +13,26 @@
  */
 #include "stack/tcp_conn.h"
 
-static u32 tcp_full_space(const struct sock *sk)
+static u32 tcp_full_space(const struct sock *sk, const struct tcp *t)
 {
-	return sk->rcvbuf / 2;
+	return tcp_share(t, sk->rcvbuf);
 }
 
-u32 tcp_space(const struct sock *sk)
+u32 tcp_space(const struct sock *sk, const struct tcp *t)
 {
-	return sk->rcvbuf > sk->rx_charged ? (sk->rcvbuf - sk->rx_charged) / 2 : 0;
+	return sk->rcvbuf > sk->rx_charged ? tcp_share(t, sk->rcvbuf - sk->rx_charged) : 0;
+}
+
+void tcp_window_measure(struct tcp *t, u32 len, u32 charged)
+{
+	if (len >= t->rcv_mss && charged)
+		t->rcv_seg_share = (u8)MIN((u64)len * 256 / charged, 240);
 }
 
 void tcp_window_init(struct stack *s, const struct sock *sk, u32 mss, u32 *wnd, u8 *wscale)
 {
 	const struct tcp *t = tcp_of(s, sk);
-	u32 space = tcp_full_space(sk), most = MAX(s->tunables.tcp_rmem[2], s->tunables.rmem_max);
+	u32 space = tcp_full_space(sk, t), most = MAX(s->tunables.tcp_rmem[2], s->tunables.rmem_max);
 
 	if (sk->options & OPT_RCVBUF_LOCKED)
 		most = space;
@@ -51,7 +59,7 @@ static u32 tcp_round_up(u32 n, u8 shift)
 
 u32 tcp_window_select(struct sock *sk, struct tcp *t)
 {
-	u32 now = tcp_rcv_window(t), full = tcp_full_space(sk), free = tcp_space(sk), mss, wnd;
+	u32 now = tcp_rcv_window(t), full = tcp_full_space(sk, t), free = tcp_space(sk, t), mss, wnd;
 
 	if (t->window_clamp)
 		full = MIN(full, t->window_clamp);
@@ -91,7 +99,7 @@ void tcp_window_arrived(struct stack *s, struct tcp *t)
 
 static void tcp_rcvbuf_grow(struct stack *s, struct sock *sk, struct tcp *t)
 {
-	u32 copied = t->copied_seq - t->drs_seq;
+	u32 copied = t->copied_seq - t->drs_seq, share;
 	u64 window, buffer;
 
 	if (!t->rcv_rtt_ns || s->now_ns - t->drs_ns < t->rcv_rtt_ns)
@@ -101,9 +109,12 @@ static void tcp_rcvbuf_grow(struct stack *s, struct sock *sk, struct tcp *t)
 			window = 2ull * copied + 16ull * t->rcv_mss;
 			if (t->drs_space)
 				window += 2 * window * (copied - t->drs_space) / t->drs_space;
-			buffer = MIN(2 * window, s->tunables.tcp_rmem[2]);
-			if (buffer > sk->rcvbuf)
+			share = MAX(t->rcv_seg_share - t->rcv_seg_share / 16u, 128u);
+			buffer = MIN(window * 256 / share, s->tunables.tcp_rmem[2]);
+			if (buffer > sk->rcvbuf) {
 				sk->rcvbuf = (u32)buffer;
+				t->rcv_share = (u8)share;
+			}
 		}
 		t->drs_space = copied;
 	}
@@ -115,7 +126,7 @@ static void tcp_rcvbuf_grow(struct stack *s, struct sock *sk, struct tcp *t)
  * window opens well. */
 static bool tcp_update_worth(const struct sock *sk, const struct tcp *t, u32 copied)
 {
-	u32 now = tcp_rcv_window(t), full = tcp_full_space(sk), free;
+	u32 now = tcp_rcv_window(t), full = tcp_full_space(sk, t), free;
 
 	if (t->flags & TCPF_ACK_DELAYED &&
 		(t->rcv_nxt - t->rcv_acked > t->rcv_mss ||
@@ -128,7 +139,7 @@ static bool tcp_update_worth(const struct sock *sk, const struct tcp *t, u32 cop
 		full = MIN(full, t->window_clamp);
 	if (2 * (u64)now > full)
 		return false;
-	free = MIN(tcp_space(sk), full);
+	free = MIN(tcp_space(sk, t), full);
 	if (free < full / 2 && (free < full >> 4 || free < t->rcv_mss))
 		return false;
 	return free && free >= 2 * (u64)now;

@@ -135,7 +135,7 @@ static void send_frame(
 	struct impair_fate fate = {.copies = 1, .flip = IMPAIR_NO_FLIP};
 
 	if (m->config->clear_arp && get16(bytes + 12) == ETHERTYPE_ARP)
-		fate.due_ns = m->now_ns + m->config->link[from].delay_ns;
+		fate.due_ns = m->now_ns;
 	else
 		fate = impair_frame(&m->link[from], m->now_ns, len);
 	m->result.frames++;

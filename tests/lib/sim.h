@@ -22,7 +22,7 @@ struct sim_config {
 	u32 flows;    /* connections side by side, SIM_FLOWS at most; 0: one */
 	u64 bulk_ns;  /* not 0: the connecting host sends for so long, whatever bytes[0] says ... */
 	u64 bulk_from_ns; /* ... and what arrives from then on is counted */
-	bool clear_arp; /* ARP is only delayed: the first fate is that of the SYN */
+	bool clear_arp; /* ARP takes no time: the first fate is that of the SYN */
 	const char *congestion; /* of both hosts; NULL: the default */
 	u64 memory;		/* of each host; 0: 256 MiB */
 	void (*tune)(struct stack_tunables *); /* may be NULL */

@@ -16,8 +16,8 @@ static void large(struct stack_tunables *t)
 }
 
 /* At least `share` of the rate is reached in the last quarter of the time. */
-static void fills(const char *id, u64 rate_mbit, u64 rtt_ms, u64 seconds, u32 features, double share,
-	void (*tune)(struct stack_tunables *))
+static void fills(const char *id, u64 rate_mbit, u64 rtt_ms, u64 seconds, u32 features,
+	double share, void (*tune)(struct stack_tunables *))
 {
 	struct sim_config c = {.seed = 1,
 		.features = features,
@@ -36,10 +36,13 @@ static void fills(const char *id, u64 rate_mbit, u64 rtt_ms, u64 seconds, u32 fe
 		c.link[i].queue_bytes = MAX(rate_mbit * rtt_ms * 125, 200000);
 	}
 	r = sim_transfer(&c);
-	used = (double)r.received[0] * 8e3 / (double)(c.bulk_ns - c.bulk_from_ns) / (double)rate_mbit;
+	used = (double)r.received[0] * 8e3 / (double)(c.bulk_ns - c.bulk_from_ns) /
+	       (double)rate_mbit;
 	bad = r.failure || used < share;
 	printf("%s sim-buffers-%s %s\n", bad ? "not ok" : "ok", id,
-		r.failure ? r.failure : bad ? "does not fill the path" : "");
+		r.failure ? r.failure
+		: bad	  ? "does not fill the path"
+			  : "");
 	printf("# %.3f of the path, %llu frames, %llu sent again, %llu over the queue\n", used,
 		(unsigned long long)r.frames, (unsigned long long)r.retransmits,
 		(unsigned long long)r.link[0].overflowed);

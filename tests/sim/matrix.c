@@ -1,8 +1,9 @@
 /*
- * Transfers over links drawn from the whole range of what a path may be: loss 0 to 30 %, reordering,
- * duplication, corruption, jitter, 1 Mbit/s to 10 Gbit/s, round trips of 1 to 500 ms, queues of an
- * eighth to two products of the two; with each congestion control. All bytes arrive, both hosts end
- * with nothing left over. LONG=1 makes 10,000. Then: flows that share a link have equal parts.
+ * Transfers over links drawn from the whole range of what a path may be: loss 0 to 30 %,
+ * reordering, duplication, corruption, jitter, 1 Mbit/s to 10 Gbit/s, round trips of 1 to 500 ms,
+ * queues of an eighth to two products of the two; with each congestion control. All bytes arrive,
+ * both hosts end with nothing left over. LONG=1 makes 10,000. Then: flows that share a link have
+ * equal parts.
  *
  * An argument is a seed: this one transfer alone.
  */
@@ -14,7 +15,7 @@
 #include "stack/tcp_cc.h"
 #include "tests/lib/sim.h"
 
-#define PERCENT (IMPAIR_ALWAYS / 100)
+#define PERCENT		  (IMPAIR_ALWAYS / 100)
 #define ELEMENT(array, n) (array)[(n) % ARRAY_LEN(array)]
 
 enum { LOSSES = 7, GROUP_SHORT = 12, GROUP_LONG = 10000 };
@@ -39,7 +40,8 @@ static struct sim_config path(u64 seed, u32 loss)
 	struct sim_config c = {.seed = seed, .limit_ns = 200000 * NS_PER_S};
 	u64 rate = ELEMENT(mbit, draw(&state)), rtt = ELEMENT(rtt_us, draw(&state));
 	u64 queue = rate * rtt / 8 / 8 * ELEMENT(eighths, draw(&state));
-	u64 kinds = draw(&state), jitter = draw(&state) % 100, size = losses[loss] > 9 ? 20000 : 200000;
+	u64 kinds = draw(&state), jitter = draw(&state) % 100,
+	    size = losses[loss] > 9 ? 20000 : 200000;
 
 	for (int i = 0; i < 2; i++) {
 		struct impair_config *l = &c.link[i];
@@ -83,7 +85,8 @@ static int transfers(u32 cc, u32 loss, u32 count)
 			losses[loss], why, bad);
 	else
 		printf("ok sim-matrix-%s-loss%g\n", tcp_cc_name(cc), losses[loss]);
-	printf("# %u transfers, %" PRIu64 " frames, %" PRIu64 " sent again\n", count, frames, again);
+	printf("# %u transfers, %" PRIu64 " frames, %" PRIu64 " sent again\n", count, frames,
+		again);
 	fflush(stdout);
 	return why != NULL;
 }
@@ -122,14 +125,15 @@ static int fairness(u32 cc, u64 rate_mbit, u64 rtt_ms, u64 seconds)
 		c.link[i].rate_bits_per_s = rate_mbit * 1000000;
 		c.link[i].delay_ns = rtt_ms * NS_PER_MS / 2;
 		c.link[i].queue_bytes = MAX(rate_mbit * rtt_ms * 125, 30000);
-		/* Without chance the phases of two flows at a full queue decide (Floyd and Jacobson 1992). */
+		/* Without chance the phases of two flows at a full queue decide (Floyd and Jacobson
+		 * 1992). */
 		c.link[i].jitter_ns = c.link[i].delay_ns / 10;
 		c.link[i].seed = i;
 	}
 	r = sim_transfer(&c);
 	part = (double)r.received[0] / (double)(r.received[0] + r.received[1]);
-	used = (double)(r.received[0] + r.received[1]) * 8e3 / (double)(c.bulk_ns - c.bulk_from_ns) /
-	       (double)rate_mbit;
+	used = (double)(r.received[0] + r.received[1]) * 8e3 /
+	       (double)(c.bulk_ns - c.bulk_from_ns) / (double)rate_mbit;
 	failed = r.failure || part < 0.45 || part > 0.55;
 	printf("%s sim-fairness-%s-%" PRIu64 "mbit-%" PRIu64 "ms %s\n", failed ? "not ok" : "ok",
 		tcp_cc_name(cc), rate_mbit, rtt_ms, r.failure ? r.failure : "");
