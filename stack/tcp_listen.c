@@ -304,7 +304,7 @@ void tcp_child_init(
 	if (s->tunables.tcp_reflect_tos)
 		sk->tos = req->tos;
 	tcp_ecn_child(s, t, req);
-	t->peer_mss = req->peer_mss;
+	t->peer_mss = t->user_mss ? MIN(req->peer_mss, t->user_mss) : req->peer_mss;
 	t->adv_mss = req->adv_mss;
 	t->retries = req->retries;
 	if (!req->retries && !req->cookie) { /* when a cookie was sent is not known */

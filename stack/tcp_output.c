@@ -73,7 +73,7 @@ void tcp_mss_update(struct stack *s, struct sock *sk, struct tcp *t)
 		mss = MIN(mss, mtu > headers ? mtu - headers : TCP_MSS_MIN);
 		t->gso_max = tcp_path_gso(s, sk, &path);
 	}
-	if (t->user_mss)
+	if (t->user_mss && !tcp_synchronized(t)) /* later peer_mss holds it, as Linux's mss_clamp */
 		mss = MIN(mss, t->user_mss);
 	mss = MAX(mss, TCP_MSS_MIN);
 	if (t->flags & TCPF_TIMESTAMP)

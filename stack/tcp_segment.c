@@ -46,6 +46,8 @@ static void tcp_take_syn(
 	}
 	t->peer_mss = o->flags & TCP_OPT_MSS ? MAX(o->mss, (u16)TCP_MSS_MIN)
 					     : tcp_default_mss(&sk->conn.remote.addr);
+	if (t->user_mss)
+		t->peer_mss = MIN(t->peer_mss, t->user_mss);
 	t->irs = seg->seq;
 	t->rcv_nxt = seg->seq + 1;
 	t->rcv_acked = t->rcv_nxt;

@@ -119,13 +119,11 @@ static int tcp_set_window_clamp(struct tcp *t, int value)
 	return 0;
 }
 
-static int tcp_set_mss(struct stack *s, struct sock *sk, struct tcp *t, int value)
+static int tcp_set_mss(struct tcp *t, int value)
 {
 	if (value && (value < (int)TCP_MSS_MIN || value > MSS_OPT_MAX))
 		return -EINVAL;
-	t->user_mss = (u16)value;
-	if (tcp_synchronized(t))
-		tcp_mss_update(s, sk, t);
+	t->user_mss = (u16)value; /* of no effect once the SYNs are exchanged, as on Linux */
 	return 0;
 }
 
@@ -251,7 +249,7 @@ static int tcp_set_int(struct stack *s, struct sock *sk, struct tcp *t, int name
 	case LX_TCP_CORK:
 		return tcp_set_cork(s, sk, t, value);
 	case LX_TCP_MAXSEG:
-		return tcp_set_mss(s, sk, t, value);
+		return tcp_set_mss(t, value);
 	case LX_TCP_KEEPIDLE:
 		ret = tcp_set_in_range(value, 1, KEEP_MAX_S, &t->keep_idle_s);
 		if (ret == 0)
