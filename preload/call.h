@@ -186,6 +186,7 @@ struct call_data {
 	u32 full_len; /* received: the datagram's true length */
 	u32 options;  /* received: enum sock_option */
 	u32 stamps;   /* received: enum sock_tstamp */
+	bool ahead;   /* received: MSG_PEEK may begin behind what is there (SO_PEEK_OFF) */
 	bool stream_end;
 };
 

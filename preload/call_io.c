@@ -177,6 +177,7 @@ static s64 take(struct call *c, struct call_data *d, u64 len, bool partial)
 		} else {
 			d->options = sock->options;
 			d->stamps = sock->tstamp_flags;
+			d->ahead = d->flags & MSG_PEEK && sock->peek_off > 0;
 			c->plan->flags = (u32)(d->flags | (c->nonblocking ? MSG_DONTWAIT : 0));
 			c->plan->full_len = 0;
 			c->plan->from.addr.family = FAMILY_NONE;
@@ -312,6 +313,10 @@ static s64 recv_once(struct call *c, struct call_data *d)
 			break;
 		waited =
 			call_block(c, receive_events(c), waits_not(c, d) ? MSG_DONTWAIT : d->flags);
+		/* What is there raises no event when more joins it. */
+		if (waited > 0 && d->ahead)
+			wait_one(c->sk, EV_RDHUP,
+				MIN(c->deadline_ns, host_now() + NS_PER_MS));
 		/* The kernel's loop ends with a wait for nothing, whatever ended that. */
 		if (c->stream && c->waited && !d->len && waited != -EPIPE &&
 			waited != CALL_NOT_OURS) {

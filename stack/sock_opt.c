@@ -338,7 +338,8 @@ static int set_refused(struct sock *sk, int name, int value)
 		 * nothing to report. */
 		return value < 0 || value > 1 ? -EINVAL : value ? -EOPNOTSUPP : 0;
 	case LX_SO_PEEK_OFF:
-		return value >= 0 ? -EOPNOTSUPP : 0;
+		sk->peek_off = value;
+		return 0;
 	case LX_SO_PASSCRED:
 	case LX_SO_PASSSEC:
 	case LX_SO_PASSPIDFD:
@@ -444,7 +445,7 @@ static int get_number(struct sock *sk, int name, int *value)
 		*value = sk->incoming_cpu;
 		return 0;
 	case LX_SO_PEEK_OFF:
-		*value = -1;
+		*value = sk->peek_off;
 		return 0;
 	case LX_SO_BPF_EXTENSIONS:
 		*value = 64; /* SKF_AD_MAX */

@@ -9,6 +9,7 @@
 #ifndef STACK_SOCK_PROTO_H
 #define STACK_SOCK_PROTO_H
 
+#include "stack/linux.h"
 #include "stack/ip.h"
 #include "stack/stack.h"
 
@@ -93,6 +94,22 @@ bool sock_plan_add(struct stack *s, struct plan *plan, ref pkt, u32 offset, u32 
 
 /* Releases all spans and clears the plan. */
 void sock_plan_end(struct stack *s, struct plan *plan);
+
+/* SO_PEEK_OFF: where MSG_PEEK begins, 0 without; and after `copied` bytes have been peeked at or
+ * taken. */
+static inline u32 sock_peek_from(const struct sock *sk, u32 flags)
+{
+	return flags & LX_MSG_PEEK && sk->peek_off > 0 ? (u32)sk->peek_off : 0;
+}
+static inline void sock_peek_move(struct sock *sk, u32 flags, u32 copied)
+{
+	s64 off = sk->peek_off;
+
+	if (off < 0)
+		return;
+	off += flags & LX_MSG_PEEK ? (s64)copied : -(s64)copied;
+	sk->peek_off = (int)MIN(MAX(off, 0), INT32_MAX);
+}
 
 /* --- ports --- */
 

@@ -378,7 +378,7 @@ static u32 tcp_readable_run(const struct sock *sk, const struct tcp *t, u32 *ski
 s64 tcp_recv_take(struct stack *s, struct sock *sk, struct plan *plan, u64 len)
 {
 	struct tcp *t = tcp_of(s, sk);
-	u32 skip, run;
+	u32 skip, run, ahead = sock_peek_from(sk, plan->flags);
 
 	if (t->state == TCP_LISTEN)
 		return -ENOTCONN;
@@ -389,8 +389,10 @@ s64 tcp_recv_take(struct stack *s, struct sock *sk, struct plan *plan, u64 len)
 		tcp_consume(s, sk, t, 1);
 		skip = 0;
 	}
-	if (!run)
+	if (run <= ahead)
 		return skip && !len ? 0 : tcp_recv_nothing(sk, t);
+	skip += ahead;
+	run -= ahead;
 	sock_plan_begin(s, sk, plan, PLAN_RECV);
 	tcp_clear_meta(plan);
 	len = MIN(len, run);
@@ -411,7 +413,10 @@ s64 tcp_recv_commit(struct stack *s, struct sock *sk, struct plan *plan, u32 cop
 {
 	struct tcp *t = tcp_of(s, sk);
 
-	if (plan->flags & (LX_MSG_PEEK | LX_MSG_OOB))
+	if (plan->flags & LX_MSG_OOB)
+		return copied;
+	sock_peek_move(sk, plan->flags, copied);
+	if (plan->flags & LX_MSG_PEEK)
 		return copied;
 	copied = MIN(copied, tcp_available(sk, t));
 	tcp_consume(s, sk, t, copied);

@@ -150,23 +150,29 @@ static s64 udp_recv_take(struct stack *s, struct sock *sk, struct plan *plan, u6
 {
 	ref r = sk->rxq.head;
 	struct pkt *p = r ? pkt_get(s, r) : NULL;
-	u32 take;
+	u32 take, ahead = sock_peek_from(sk, plan->flags), left;
 	int error = sk->error;
 
 	if (error) {
 		sk->error = 0;
 		return -error;
 	}
+	/* SO_PEEK_OFF goes from one datagram to the next. */
+	for (; p && ahead && ahead >= pkt_len(p); p = pkt_get(s, r)) {
+		ahead -= pkt_len(p);
+		r = p->next;
+	}
 	if (!p) {
 		/* A call that would wait is ended by shutdown; one that would not finds nothing, as
 		 * on Linux. */
 		return sk->flags & SOCK_RCV_SHUT && !(plan->flags & LX_MSG_DONTWAIT) ? 0 : -EAGAIN;
 	}
-	take = (u32)MIN(len, (u64)pkt_len(p));
+	left = pkt_len(p) - ahead;
+	take = (u32)MIN(len, (u64)left);
 	sock_plan_begin(s, sk, plan, PLAN_RECV);
-	fill_meta(s, sk, p, plan, take);
+	fill_meta(s, sk, p, plan, len > left ? pkt_len(p) : take);
 	if (take)
-		sock_plan_add(s, plan, r, p->start, take);
+		sock_plan_add(s, plan, r, p->start + ahead, take);
 	sk->stamp_ns = p->time_ns;
 	if (plan->flags & LX_MSG_PEEK)
 		return take;
@@ -179,8 +185,7 @@ static s64 udp_recv_take(struct stack *s, struct sock *sk, struct plan *plan, u6
 static s64 udp_recv_commit(struct stack *s, struct sock *sk, struct plan *plan, u32 copied)
 {
 	(void)s;
-	(void)sk;
-	(void)plan;
+	sock_peek_move(sk, plan->flags, copied);
 	return copied;
 }
 

@@ -1,6 +1,6 @@
 /*
  * SO_TIMESTAMPING over the loopback: the software stamps of what is sent and received, as the error
- * queue and control messages give them; and TCP_SAVED_SYN. Times are checked to be near now.
+ * queue and control messages give them; TCP_SAVED_SYN; and SO_PEEK_OFF. Times are checked to be near now.
  */
 #include <arpa/inet.h>
 #include <linux/errqueue.h>
@@ -180,9 +180,53 @@ static void stream(void)
 	close(out);
 }
 
+static void peek_at(const char *what, int fd, size_t bytes, int flags)
+{
+	int off = 0;
+	socklen_t len = sizeof(off);
+	ssize_t n = recv(fd, data, bytes, flags | MSG_DONTWAIT);
+
+	getsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &off, &len);
+	printf("%s %zu flags %x: %zd '%.*s' offset %d\n", what, bytes, (unsigned)flags, n,
+		n > 0 ? (int)n : 0, data, off);
+}
+
+static void peeks(const char *what, int type)
+{
+	struct sockaddr_in a, b;
+	int in = sock(type, &a), out = sock(type, &b), fd = in, off = 3;
+
+	if (type == SOCK_STREAM)
+		listen(in, 1);
+	if (connect(out, (struct sockaddr *)&a, sizeof(a)) < 0)
+		die("connect");
+	if (type == SOCK_STREAM)
+		fd = accept(in, NULL, NULL);
+	if (write(out, "abcdefgh", 8) != 8 || write(out, "ijkl", 4) != 4)
+		die("write");
+	usleep(20000);
+	peek_at(what, fd, 4, MSG_PEEK);
+	setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off));
+	peek_at(what, fd, 2, MSG_PEEK);
+	peek_at(what, fd, 100, MSG_PEEK);
+	peek_at(what, fd, 100, MSG_PEEK);
+	peek_at(what, fd, 100, MSG_PEEK);
+	peek_at(what, fd, 5, 0);
+	peek_at(what, fd, 2, MSG_PEEK);
+	peek_at(what, fd, 100, 0);
+	peek_at(what, fd, 2, MSG_PEEK);
+	off = -1;
+	setsockopt(fd, SOL_SOCKET, SO_PEEK_OFF, &off, sizeof(off));
+	peek_at(what, fd, 2, MSG_PEEK);
+	close(in);
+	close(out);
+}
+
 int main(void)
 {
 	datagrams();
 	stream();
+	peeks("peek-udp", SOCK_DGRAM);
+	peeks("peek-tcp", SOCK_STREAM);
 	return 0;
 }
