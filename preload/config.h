@@ -79,6 +79,7 @@ enum config_type {
 	CONFIG_MAC,
 	CONFIG_SIGNED,	  /* as CONFIG_NUMBER; min and max are signed */
 	CONFIG_WORDS,	  /* any of the words in form, separated by blanks: a bit each */
+	CONFIG_TFO_KEYS,  /* one or two keys of 16 bytes, as tcp_fastopen_key has them */
 	CONFIG_PORTS,	  /* ports and ranges of ports, separated by commas */
 	CONFIG_FIXED,	  /* the words in form, which can't be set */
 	CONFIG_LOG,	  /* PROTOCOL[:LEVEL],... */

@@ -139,6 +139,10 @@ const struct config_key config_keys[] = {
 	SYSCTL("net.ipv4.", tcp_fastopen, 0, 0x7ff, "BITS", "1",
 		"TCP Fast Open: 1 client, 2 server, 4 client without cookie, 512 server without "
 		"cookie, 1024 listeners without TCP_FASTOPEN too"),
+	{"net.ipv4.tcp_fastopen_key", CONFIG_TFO_KEYS, OFF(sysctl.tcp_fastopen_keys), 33, 1,
+		UNLIMITED, "KEY[,KEY]", NULL,
+		"what the cookies of TCP Fast Open are made with, and what they were made with "
+		"before: four times eight hexadecimal digits, with dashes; all zero: a random one"},
 	SYSCTL("net.ipv4.", tcp_no_metrics_save, 0, 1, "0|1", "0",
 		"do not remember round-trip times and the like of destinations"),
 	SYSCTL("net.ipv4.", tcp_no_ssthresh_metrics_save, 0, 1, "0|1", "1",

@@ -98,6 +98,24 @@ static void add_ports(struct config_out *out, const char *member)
 	}
 }
 
+static void add_tfo_keys(struct config_out *out, const char *member)
+{
+	u32 count = load(member, 1);
+
+	for (u32 i = 0; i < MAX(count, 1u); i++) {
+		if (i)
+			add(out, ',');
+		for (u32 k = 0; k < 16; k++) {
+			u32 byte = load(member + 1 + 16ul * i + (k & ~3u) + (3 - k % 4), 1);
+
+			if (k && k % 4 == 0)
+				add(out, '-');
+			add(out, "0123456789abcdef"[byte >> 4]);
+			add(out, "0123456789abcdef"[byte & 15]);
+		}
+	}
+}
+
 void config_text(const struct config *config, const struct config_key *key, char *text, size_t size)
 {
 	const char *member = (const char *)config + key->offset;
@@ -119,6 +137,9 @@ void config_text(const struct config *config, const struct config_key *key, char
 		break;
 	case CONFIG_FIXED:
 		add_words(&out, key, UINT32_MAX);
+		break;
+	case CONFIG_TFO_KEYS:
+		add_tfo_keys(&out, member);
 		break;
 	case CONFIG_PORTS:
 		add_ports(&out, member);

@@ -486,6 +486,54 @@ static int ports(char *out, const char *value, struct config_why *why)
 	return 0;
 }
 
+/* XXXXXXXX-XXXXXXXX-XXXXXXXX-XXXXXXXX: four numbers, little-endian in the key as with Linux. */
+static bool tfo_key(struct word w, u8 key[16])
+{
+	if (w.len != 35)
+		return false;
+	for (u32 i = 0; i < 4; i++) {
+		const char *at = w.at + 9 * i;
+		u32 n = 0;
+
+		if (i && at[-1] != '-')
+			return false;
+		for (u32 k = 0; k < 8; k++) {
+			char c = at[k];
+			u32 digit = c >= '0' && c <= '9'   ? (u32)(c - '0')
+				    : c >= 'a' && c <= 'f' ? (u32)(c - 'a') + 10
+				    : c >= 'A' && c <= 'F' ? (u32)(c - 'A') + 10
+							   : 16;
+
+			if (digit > 15)
+				return false;
+			n = n << 4 | digit;
+		}
+		for (u32 k = 0; k < 4; k++)
+			key[4 * i + k] = (u8)(n >> 8 * k);
+	}
+	return true;
+}
+
+/* The number of keys, then room for two. */
+static int tfo_keys(char *out, const char *value, struct config_why *why)
+{
+	static const u8 none[16];
+	u8 keys[33] = {0};
+	struct word w;
+
+	while (next(&value, ",; \t", &w)) {
+		if (!w.len)
+			continue;
+		if (keys[0] == 2 || !tfo_key(w, keys + 1 + 16 * keys[0]))
+			return bad(why, w, "is not a key of the form 01234567-89abcdef-01234567-89abcdef, or one too many");
+		keys[0]++;
+	}
+	if (keys[0] == 1 && !memcmp(keys + 1, none, sizeof(none)))
+		keys[0] = 0; /* as it reads when there is none */
+	memcpy(out, keys, sizeof(keys));
+	return 0;
+}
+
 static int boolean(
 	char *out, const struct config_key *key, const char *value, struct config_why *why)
 {
@@ -621,6 +669,8 @@ int config_value(struct config *config, const struct config_key *key, const char
 		return words(member, key, value, why);
 	case CONFIG_PORTS:
 		return ports(member, value, why);
+	case CONFIG_TFO_KEYS:
+		return tfo_keys(member, value, why);
 	case CONFIG_FIXED:
 		return config_say(why, "can only be read", NULL);
 	default:
