@@ -235,6 +235,17 @@ static bool tcp_syn_queue_full(const struct stack *s, const struct tcp *t)
 	       t->request_count >= s->tunables.tcp_max_syn_backlog;
 }
 
+/* Without cookies the last quarter of the SYN queue is for peers that have answered before, as on
+ * Linux. */
+static bool tcp_syn_stranger(struct stack *s, const struct tcp *t, const struct tcp_segment *seg)
+{
+	u32 most = s->tunables.tcp_max_syn_backlog;
+
+	return !s->tunables.tcp_syncookies && !seg->isn_above &&
+	       most - MIN(t->request_count, most) < most / 4 &&
+	       !tcp_metric_proven(s, &seg->p->from.addr);
+}
+
 static void tcp_listen_syn(
 	struct stack *s, struct sock *listener, struct tcp *t, struct tcp_segment *seg)
 {
@@ -243,7 +254,7 @@ static void tcp_listen_syn(
 	bool cookie = (full || always) && s->tunables.tcp_syncookies && !seg->isn_above;
 	struct tcp_request req = {0};
 
-	if (full && !cookie) {
+	if ((full && !cookie) || tcp_syn_stranger(s, t, seg)) {
 		counter_inc(s, counter_tcp_syn_drop);
 		return;
 	}
