@@ -28,6 +28,7 @@ ledger_without_row() {
 }
 
 # The tests of a row are the words with a dash in them that look like the id of one, outside of parenthesised prose all the same.
+# shellcheck disable=SC2016 # the dollars are awk's
 ledger_words='
 	function tests_of(row, found,   word, words, n, i) {
 		n = 0
