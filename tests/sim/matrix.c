@@ -43,6 +43,7 @@ static struct sim_config path(u64 seed, u32 loss)
 	u64 kinds = draw(&state), jitter = draw(&state) % 100,
 	    size = losses[loss] > 9 ? 20000 : 200000;
 
+	c.clear_arp = losses[loss] > 9; /* three requests for an address would not always get through */
 	for (int i = 0; i < 2; i++) {
 		struct impair_config *l = &c.link[i];
 
