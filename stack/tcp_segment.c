@@ -421,6 +421,9 @@ void tcp_segment_arrives(struct stack *s, struct sock *sk, struct tcp *t, struct
 	} else if (!tcp_steps(s, sk, t, seg)) {
 		return;
 	}
-	if (tcp_text(s, sk, t, seg))
-		tcp_output(s, sk, t);
+	if (!tcp_text(s, sk, t, seg))
+		return;
+	/* MSG_MORE holds back until the peer is heard of, as with Linux; TCP_CORK goes on. */
+	t->flags &= ~(u32)TCPF_MORE;
+	tcp_output(s, sk, t);
 }
