@@ -423,7 +423,8 @@ void tcp_segment_arrives(struct stack *s, struct sock *sk, struct tcp *t, struct
 	}
 	if (!tcp_text(s, sk, t, seg))
 		return;
-	/* MSG_MORE holds back until the peer is heard of, as with Linux; TCP_CORK goes on. */
-	t->flags &= ~(u32)TCPF_MORE;
+	/* What MSG_MORE holds back goes at the peer's FIN, as with Linux; TCP_CORK goes on. */
+	if (seg->flags & TH_FIN)
+		t->flags &= ~(u32)TCPF_MORE;
 	tcp_output(s, sk, t);
 }
