@@ -20,6 +20,7 @@
 #include <sys/stat.h>
 #include <sys/types.h>
 #include <sys/uio.h>
+#include <sys/wait.h>
 #include <time.h>
 
 struct termios;
@@ -137,6 +138,8 @@ struct winsize;
 	X(int, posix_spawn_file_actions_adddup2, (posix_spawn_file_actions_t *, int, int), -1)     \
 	X(pid_t, _Fork, (void), -1)                                                                \
 	X(int, clone, (int (*)(void *), void *, int, void *, ...), -1)                             \
+	X(pid_t, wait4, (pid_t, int *, int, struct rusage *), SYS_wait4)                           \
+	X(int, waitid, (idtype_t, id_t, siginfo_t *, int), -1)                                     \
 	X(int, pclose, (FILE *), -1)                                                               \
 	X(int, fclose, (FILE *), -1)                                                               \
 	X(int, vdprintf, (int, const char *, va_list), -1)                                         \

@@ -7,9 +7,14 @@
  * memory would close and overwrite the parent's entries in the table of descriptors on its way to
  * exec; so vfork is run as fork, which POSIX allows. A clone() with CLONE_VM passes untouched.
  * posix_spawn, system and popen, whose children are made inside libc, are exec_exports.c's.
+ *
+ * The kernel closes a child's sockets before its parent learns of its end. So who has waited for a
+ * child waits for the keeper, too, to have closed what the child alone held (host_settle).
  */
 #include <pty.h>
 #include <sched.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
 #include <unistd.h>
 #include <utmp.h>
 
@@ -19,6 +24,8 @@
 #include "preload/region.h"
 
 pid_t __vfork(void);
+pid_t __wait(int *status);
+pid_t __waitpid(pid_t pid, int *status, int options);
 int __clone(int (*run)(void *), void *stack, int flags, void *argument, ...);
 
 EXPORT pid_t vfork(void)
@@ -135,4 +142,78 @@ EXPORT int forkpty(int *master, char *name, const struct termios *term, const st
 	else if (pid == 0)
 		standard_changed();
 	return pid;
+}
+
+/* --- the ends of children --- */
+
+static void child_ended(void)
+{
+	int error = errno;
+
+	if (!host_up() || host_local.host->down)
+		return;
+	guard_enter();
+	host_settle();
+	guard_leave(false);
+	errno = error;
+}
+
+static pid_t wait_for(pid_t pid, int *status, int options, struct rusage *usage)
+{
+	int own = 0;
+	pid_t ret;
+
+	libc_need();
+	if (!status)
+		status = &own;
+	ret = libc.wait4(pid, status, options, usage);
+	if (ret > 0 && (WIFEXITED(*status) || WIFSIGNALED(*status)))
+		child_ended();
+	return ret;
+}
+
+EXPORT pid_t wait4(pid_t pid, int *status, int options, struct rusage *usage)
+{
+	return wait_for(pid, status, options, usage);
+}
+
+EXPORT pid_t wait3(int *status, int options, struct rusage *usage)
+{
+	return wait_for(-1, status, options, usage);
+}
+
+EXPORT pid_t waitpid(pid_t pid, int *status, int options)
+{
+	return wait_for(pid, status, options, NULL);
+}
+
+EXPORT pid_t __waitpid(pid_t pid, int *status, int options)
+{
+	return wait_for(pid, status, options, NULL);
+}
+
+EXPORT pid_t wait(int *status)
+{
+	return wait_for(-1, status, 0, NULL);
+}
+
+EXPORT pid_t __wait(int *status)
+{
+	return wait_for(-1, status, 0, NULL);
+}
+
+EXPORT int waitid(idtype_t type, id_t id, siginfo_t *info, int options)
+{
+	siginfo_t own = {.si_pid = 0};
+	int ret;
+
+	libc_need();
+	if (!info)
+		info = &own;
+	ret = libc.waitid(type, id, info, options);
+	if (ret == 0 && info->si_pid &&
+		(info->si_code == CLD_EXITED || info->si_code == CLD_KILLED ||
+			info->si_code == CLD_DUMPED))
+		child_ended();
+	return ret;
 }

@@ -451,6 +451,10 @@ void tcp_segment_arrives(struct stack *s, struct sock *sk, struct tcp *t, struct
 	} else if (!tcp_steps(s, sk, t, seg)) {
 		return;
 	}
-	if (tcp_text(s, sk, t, seg))
-		tcp_output(s, sk, t);
+	if (!tcp_text(s, sk, t, seg))
+		return;
+	/* What MSG_MORE holds back goes at the peer's FIN, as with Linux; TCP_CORK goes on. */
+	if (seg->flags & TH_FIN)
+		t->flags &= ~(u32)TCPF_MORE;
+	tcp_output(s, sk, t);
 }

@@ -437,6 +437,115 @@ static void last(void)
 	close(fds[0]);
 }
 
+/* A child that listens, and has a connection of its own. */
+static pid_t listens(int fds[2], struct sockaddr_in *addr)
+{
+	socklen_t len = sizeof(*addr);
+	int port[2];
+	pid_t pid;
+
+	pair(fds);
+	*addr = (struct sockaddr_in){.sin_family = AF_INET};
+	if (pipe(port))
+		exit(1);
+	pid = fork();
+	if (pid == 0) {
+		in_port_t bound;
+
+		close(fds[0]);
+		listener(&bound);
+		if (write(port[1], &bound, sizeof(bound)) < 0)
+			_exit(1);
+		pause();
+	}
+	close(fds[1]);
+	getsockname(fds[0], (struct sockaddr *)addr, &len);
+	if (read(port[0], &addr->sin_port, sizeof(addr->sin_port)) < 0)
+		exit(1);
+	close(port[0]);
+	close(port[1]);
+	return pid;
+}
+
+static pid_t by_wait(pid_t pid, int *status)
+{
+	(void)pid;
+	return wait(status);
+}
+
+static pid_t by_wait3(pid_t pid, int *status)
+{
+	(void)pid;
+	return wait3(status, 0, NULL);
+}
+
+static pid_t by_wait4(pid_t pid, int *status)
+{
+	struct rusage usage;
+
+	return wait4(pid, status, 0, &usage);
+}
+
+static pid_t by_waitid(pid_t pid, int *status)
+{
+	siginfo_t info = {.si_pid = 0};
+
+	if (waitid(P_PID, (id_t)pid, &info, WEXITED))
+		return -1;
+	*status = info.si_status;
+	return info.si_pid;
+}
+
+static pid_t by_waitpid(pid_t pid, int *status)
+{
+	return waitpid(pid, status, 0);
+}
+
+static pid_t by_looking(pid_t pid, int *status)
+{
+	pid_t ret;
+
+	while ((ret = waitpid(pid, status, WNOHANG)) == 0)
+		;
+	return ret;
+}
+
+/* Who has been told of a child's end finds its sockets closed. */
+static void reaped(const char *name, pid_t (*way)(pid_t pid, int *status))
+{
+	int gone = 0, refused = 0, ended = 0;
+
+	for (int i = 0; i < 20; i++) {
+		struct sockaddr_in addr;
+		int fds[2], status = -1, fd;
+		pid_t pid = listens(fds, &addr);
+
+		kill(pid, SIGKILL);
+		gone += way(pid, &status) == pid && status == SIGKILL;
+		fd = socket(AF_INET, SOCK_STREAM, 0);
+		refused += connect(fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 &&
+			   errno == ECONNREFUSED;
+		ended += recv(fds[0], &(char){0}, 1, MSG_DONTWAIT) == 0;
+		close(fd);
+		close(fds[0]);
+	}
+	printf("%s: gone %d refused %d ended %d\n", name, gone, refused, ended);
+}
+
+static void ends_of_children(void)
+{
+	printf("- reaped\n");
+	reaped("wait", by_wait);
+	reaped("wait3", by_wait3);
+	reaped("wait4", by_wait4);
+	reaped("waitid", by_waitid);
+	reaped("waitpid", by_waitpid);
+	reaped("looking", by_looking);
+	errno = 0;
+	SHOW(waitpid(-1, NULL, 0));
+	SHOW(waitid(P_ALL, 0, NULL, WEXITED));
+}
+
 /* --- forks --- */
 
 static int cloned(void *fd)
@@ -576,6 +685,7 @@ int main(int argc, char **argv)
 	failures();
 	spawned();
 	last();
+	ends_of_children();
 	forks();
 	clone_errors();
 	return 0;

@@ -20,7 +20,8 @@ BUILD=${BUILD:-build}
 PEER_NS=us-peer-$$
 APP_NS=us-app-$$
 KERNEL_NS=us-kern-$$
-E2E_TIMEOUT=${E2E_TIMEOUT:-60}
+# Seconds for a program in the foreground; the long form's must do on a busy machine.
+E2E_TIMEOUT=${E2E_TIMEOUT:-$([ "${LONG:-0}" = 1 ] && echo 300 || echo 60)}
 E2E_DIR=
 DIR=
 TAP=
