@@ -68,6 +68,7 @@ static void tcp_release(struct stack *s, struct sock *sk, struct tcp *t)
 	tcp_queue_free(s, sk, t);
 	tcp_ooo_purge(s, sk, t);
 	tcp_record_clear(s, t);
+	t->flags &= ~(u32)(TCPF_ACK_NOW | TCPF_ACK_DELAYED | TCPF_ACK_SOON);
 	t->rtx_at = t->reo_at = t->tlp_at = t->delack_at = t->keep_at = t->resume_at = NEVER;
 	wheel_cancel(s, sk->conn.slab.self);
 }
