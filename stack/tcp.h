@@ -214,7 +214,6 @@ struct tcp {
 	/* Options. */
 	u32 keep_idle_s, keep_intvl_s; /* 0: the tunables */
 	u32 user_timeout_ms, linger2_s, notsent_lowat, defer_accept_s;
-	u32 tx_delay_us;   /* TCP_TX_DELAY: only stored */
 	u32 delack_max_us; /* TCP_DELACK_MAX_US, 0: TCP_DELACK_NS */
 	u16 user_mss;
 	u8 keep_cnt, syn_retries;

@@ -36,7 +36,6 @@ void tcp_block_reset(struct tcp *t)
 		.window_clamp = keep.window_clamp,
 		.dup_thresh = keep.dup_thresh,
 		.delack_max_us = keep.delack_max_us,
-		.tx_delay_us = keep.tx_delay_us,
 		.save_syn = keep.save_syn,
 		.saved_syn = keep.saved_syn,
 		.mss = TCP_MSS_DEFAULT,

@@ -343,7 +343,6 @@ void tcp_child_inherit(struct tcp *t, const struct tcp *from)
 	t->rtt.rto_min_ns = from->rtt.rto_min_ns;
 	t->rtt.rto_max_ns = from->rtt.rto_max_ns;
 	t->delack_max_us = from->delack_max_us;
-	t->tx_delay_us = from->tx_delay_us;
 }
 
 void tcp_request_complete(

@@ -22,7 +22,6 @@
 #define TIMER_MIN_US	2000 /* two ticks */
 #define TIMER_MAX_US	200000
 #define SAVE_SYN_MAX	2
-#define TX_DELAY_END	(1 << 28)
 
 static int tcp_set_in_range(int value, int low, int high, u32 *field)
 {
@@ -227,11 +226,6 @@ static int tcp_set_timers(struct tcp *t, int name, int value)
 			return -EINVAL;
 		t->delack_max_us = (u32)value;
 		return 0;
-	case LX_TCP_TX_DELAY:
-		if (value < 0 || value >= TX_DELAY_END)
-			return -EINVAL;
-		t->tx_delay_us = (u32)value;
-		return 0;
 	case LX_TCP_SAVE_SYN:
 		return tcp_set_small(value, 0, SAVE_SYN_MAX, &t->save_syn);
 	default:
@@ -367,9 +361,6 @@ static int tcp_get_number(
 		return 0;
 	case LX_TCP_DELACK_MAX_US:
 		*value = t->delack_max_us ? (int)t->delack_max_us : TIMER_MAX_US;
-		return 0;
-	case LX_TCP_TX_DELAY:
-		*value = (int)t->tx_delay_us;
 		return 0;
 	case LX_TCP_SAVE_SYN:
 		*value = t->save_syn;
