@@ -121,6 +121,19 @@ static void tcp_ack_delivered(const struct stack *s, struct tcp *t, const struct
 	t->delivered_us = tcp_us_now(s);
 }
 
+/* The peer reports marks, and the algorithm answers them itself. Until the CWR is sent it only
+ * repeats those that were answered. */
+static void tcp_ack_marked(
+	struct stack *s, struct tcp *t, const struct tcp_news *news, const struct tcp_cc_ack *ack)
+{
+	const struct tcp_cc_ops *cc = tcp_cc_of(t);
+
+	if (!news->ece || !cc->marked || t->ecn.flags & TCP_ECN_SEND_CWR || !cc->marked(t, ack))
+		return;
+	counter_inc(s, counter_tcp_ecn_reduced);
+	tcp_ecn_reduced(t);
+}
+
 void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
 {
 	u32 acked = seg->ack - t->snd_una, pipe = tcp_pipe(s, t);
@@ -157,6 +170,7 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 		recovering ||
 		t->recovery == TCP_RECOVERY || t->cwr; /* the ACK that ends it does not grow the window */
 	ack.pipe = tcp_pipe(s, t);
+	tcp_ack_marked(s, t, &news, &ack);
 	if (tcp_cc_of(t)->model)
 		tcp_cc_of(t)->model(t, &ack);
 	else if (acked && !ack.in_recovery)

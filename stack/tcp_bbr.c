@@ -1,5 +1,5 @@
 /*
- * BBR, version 3 (draft-ietf-ccwg-bbr-05): sending by a model of the path instead of by losses.
+ * BBR, version 3 (draft-ietf-ccwg-bbr-06): sending by a model of the path instead of by losses.
  *
  * The model is the bandwidth (the highest delivery rate of this cycle of probing and the one before)
  * and the least round trip of ten seconds; their product, the BDP, is what the path holds without a
@@ -15,10 +15,16 @@
  *   ProbeRTT   every five seconds without a lower round trip: half the BDP for 200 ms, to see the
  *              round trip without a queue
  *
- * inflight_longterm is the volume that was found to be too much when probing; bw_shortterm and
- * inflight_shortterm are lowered by the losses of each round between probes, and forgotten at the
- * next. Losses are told by tcp_recovery.c run by run, and what proves to have been none is taken
- * back. Congestion marks (ECN) are no part of the draft's model.
+ * inflight_longterm is the volume that was found to be too much when probing; the probe after that
+ * ends as soon as this volume is reached, and only if nothing was lost then the next one stays
+ * there. bw_shortterm and inflight_shortterm are lowered by the losses of each round between probes,
+ * and forgotten at the next. Losses are told by tcp_recovery.c run by run, and what proves to have
+ * been none is taken back.
+ *
+ * A mark of congestion (ECN) must count as congestion, and the draft leaves open how (3.7). Here it
+ * ends Startup as it ends slow start, ends a probe as too many losses do, and lowers
+ * inflight_shortterm to seven tenths of what was in flight, once in a window of data as RFC 3168
+ * 6.1.2 wants it.
  *
  * What an interval of time needs of randomness comes from the connection's initial sequence number.
  */
@@ -191,6 +197,7 @@ static void start_refill(const struct tcp *t, struct bbr *b)
 	reset_short_term(b);
 	b->bw_probe_up_rounds = 0;
 	b->bw_probe_up_acks = 0;
+	b->probe_precautionary = false;
 	b->ack_phase = ACKS_REFILLING;
 	start_round(t, b);
 	bbr_enter(b, BBR_PROBE_BW_REFILL, 100, DEFAULT_CWND_GAIN);
@@ -217,9 +224,11 @@ static void start_up(const struct tcp *t, struct bbr *b, u64 bw)
 
 /* --- losses (5.5.10) --- */
 
-static bool inflight_too_high(u32 lost, u32 in_flight)
+/* IsInflightTooHigh: without SACK only one loss of a round trip is seen. */
+static bool inflight_too_high(const struct tcp *t, u32 lost, u32 in_flight)
 {
-	return (u64)lost * 100 > (u64)in_flight * LOSS_THRESH;
+	return (u64)lost * 100 > (u64)in_flight * LOSS_THRESH ||
+	       (lost && !(t->flags & TCPF_SACK));
 }
 
 static void handle_inflight_too_high(
@@ -227,11 +236,14 @@ static void handle_inflight_too_high(
 {
 	u32 least = (u32)((u64)target_inflight(t, b) * BETA / 100);
 
+	b->probe_too_high = true;
 	b->bw_probe_samples = false; /* once in each probe */
 	if (!app_limited)
 		b->inflight_longterm = MAX(in_flight, least);
-	if (b->state == BBR_PROBE_BW_UP)
+	if (b->state == BBR_PROBE_BW_UP) {
+		b->undo_state = BBR_PROBE_BW_UP;
 		start_down(t, b, now_ns);
+	}
 }
 
 /* BBRInflightAtLoss: the volume at which the losses passed the threshold. */
@@ -245,22 +257,29 @@ static u32 inflight_at_loss(u32 in_flight, u32 lost, u32 size)
 	return (u32)before;
 }
 
-/* BBRHandleLostPacket; t->lost counts it already. */
+/* NoteLoss and SaveStateUponLoss */
+static void note_loss(struct tcp *t, struct bbr *b)
+{
+	if (!b->loss_in_round) {
+		b->loss_round_delivered = t->delivered;
+		b->undo_state = BBR_NO_STATE;
+		b->undo_bw_shortterm = b->bw_shortterm;
+		b->undo_inflight_shortterm = b->inflight_shortterm;
+		b->undo_inflight_longterm = b->inflight_longterm;
+	}
+	b->loss_in_round = true;
+}
+
+/* HandleLostPacket; t->lost counts it already. */
 static void bbr_lost(struct tcp *t, const struct tcp_sent_run *run, u64 now_ns)
 {
 	struct bbr *b = bbr_of(t);
 	u32 lost = t->lost - run->lost;
 
-	if (!b->loss_in_round)
-		b->loss_round_delivered = t->delivered;
-	b->undo_state = b->state; /* BBRSaveStateUponLoss */
-	b->undo_bw_shortterm = b->bw_shortterm;
-	b->undo_inflight_shortterm = b->inflight_shortterm;
-	b->undo_inflight_longterm = b->inflight_longterm;
-	b->loss_in_round = true;
+	note_loss(t, b);
 	if (b->loss_events < UINT8_MAX)
 		b->loss_events++;
-	if (!b->bw_probe_samples || !inflight_too_high(lost, run->in_flight))
+	if (!b->bw_probe_samples || !inflight_too_high(t, lost, run->in_flight))
 		return;
 	handle_inflight_too_high(t, b, now_ns,
 		inflight_at_loss(run->in_flight, lost, run->end - run->start),
@@ -369,18 +388,43 @@ static void check_full_bw(struct bbr *b, const struct tcp_sample *a)
 	b->full_bw_reached |= b->full_bw_now;
 }
 
+/* What has just been delivered is safe. */
+static void leave_startup(const struct tcp *t, struct bbr *b)
+{
+	b->undo_state = BBR_STARTUP;
+	b->full_bw_reached = true;
+	b->bw = max_bw(b);
+	b->inflight_longterm = MAX(bdp_multiple(t, b, max_bw(b), 100), b->inflight_latest);
+}
+
 /* 5.3.1.3: losses of a whole round in recovery that are many and at many places. */
 static void check_startup_loss(const struct tcp *t, struct bbr *b, const struct tcp_sample *a)
 {
 	if (b->full_bw_reached || !b->loss_round_start)
 		return;
-	if (t->recovery == TCP_RECOVERY && b->loss_events >= FULL_LOSS_COUNT &&
-		inflight_too_high(a->lost, a->in_flight)) {
-		b->full_bw_reached = true;
-		b->inflight_longterm =
-			MAX(bdp_multiple(t, b, max_bw(b), 100), b->inflight_latest);
-	}
+	if (t->recovery == TCP_RECOVERY &&
+		b->loss_events >= (t->flags & TCPF_SACK ? FULL_LOSS_COUNT : 1) &&
+		inflight_too_high(t, a->lost, a->in_flight))
+		leave_startup(t, b);
 	b->loss_events = 0;
+}
+
+/* 3.7 */
+static void check_mark(struct tcp *t, struct bbr *b, const struct tcp_cc_ack *ack)
+{
+	if (!b->marked)
+		return;
+	if (b->state == BBR_STARTUP) {
+		leave_startup(t, b);
+	} else if (b->bw_probe_samples) {
+		handle_inflight_too_high(t, b, ack->now_ns, ack->in_flight, false);
+	} else {
+		if (b->state == BBR_PROBE_BW_REFILL)
+			start_down(t, b, ack->now_ns);
+		b->inflight_shortterm = MIN(
+			b->inflight_shortterm, (u32)((u64)ack->in_flight * BETA / 100));
+	}
+	b->undo_state = BBR_NO_STATE;
 }
 
 static void check_startup_and_drain(struct tcp *t, struct bbr *b, const struct tcp_cc_ack *ack)
@@ -411,7 +455,8 @@ static void probe_upward(const struct tcp *t, struct bbr *b, const struct tcp_cc
 		raise_slope(t, b);
 }
 
-static void adapt_long_term(struct tcp *t, struct bbr *b, const struct tcp_cc_ack *ack)
+/* AdaptLongTermModel; true when it has begun another state. */
+static bool adapt_long_term(struct tcp *t, struct bbr *b, const struct tcp_cc_ack *ack)
 {
 	const struct tcp_sample *a = &ack->sample;
 
@@ -424,18 +469,19 @@ static void adapt_long_term(struct tcp *t, struct bbr *b, const struct tcp_cc_ac
 			b->max_bw[1] = b->max_bw[0];
 			b->max_bw[0] = 0;
 		}
+		/* 5.3.3.6: the volume that was too much is not now. */
+		if (in_probe_bw(b) && b->probe_precautionary && !b->probe_too_high) {
+			start_refill(t, b);
+			return true;
+		}
 	}
-	if (inflight_too_high(a->lost, a->in_flight)) {
-		if (b->bw_probe_samples)
-			handle_inflight_too_high(
-				t, b, ack->now_ns, a->in_flight, a->app_limited);
-		return;
-	}
-	if (b->inflight_longterm == BBR_INFINITE)
-		return;
+	if (b->marked || inflight_too_high(t, a->lost, a->in_flight) ||
+		b->inflight_longterm == BBR_INFINITE)
+		return false;
 	b->inflight_longterm = MAX(b->inflight_longterm, a->in_flight);
 	if (b->state == BBR_PROBE_BW_UP)
 		probe_upward(t, b, ack);
+	return false;
 }
 
 static bool time_to_probe(const struct tcp *t, const struct bbr *b, u64 now_ns)
@@ -451,11 +497,15 @@ static bool time_to_cruise(const struct tcp *t, const struct bbr *b, u32 pipe)
 	return pipe <= inflight_with_headroom(t, b) && pipe <= bbr_inflight(t, b, 100);
 }
 
-static bool time_to_go_down(const struct tcp *t, struct bbr *b, const struct tcp_sample *a)
+static bool time_to_go_down(const struct tcp *t, struct bbr *b, const struct tcp_cc_ack *ack)
 {
+	if (b->probe_too_high && ack->pipe >= b->inflight_longterm) { /* 5.3.3.6 */
+		b->probe_precautionary = true;
+		return true;
+	}
 	if (t->flags & TCPF_CWND_LIMITED && t->cwnd >= b->inflight_longterm) {
 		reset_full_bw(b); /* the bound holds the bandwidth down */
-		b->full_bw = sample_bw(a);
+		b->full_bw = sample_bw(&ack->sample);
 		return false;
 	}
 	return b->full_bw_now;
@@ -463,9 +513,8 @@ static bool time_to_go_down(const struct tcp *t, struct bbr *b, const struct tcp
 
 static void update_probe_bw(struct tcp *t, struct bbr *b, const struct tcp_cc_ack *ack)
 {
-	if (!b->full_bw_reached)
+	if (!b->full_bw_reached || adapt_long_term(t, b, ack))
 		return;
-	adapt_long_term(t, b, ack);
 	switch (b->state) {
 	case BBR_PROBE_BW_DOWN:
 		if (time_to_probe(t, b, ack->now_ns))
@@ -484,8 +533,10 @@ static void update_probe_bw(struct tcp *t, struct bbr *b, const struct tcp_cc_ac
 		}
 		break;
 	case BBR_PROBE_BW_UP:
-		if (time_to_go_down(t, b, &ack->sample))
+		if (time_to_go_down(t, b, ack)) {
+			b->probe_too_high = false; /* not yet */
 			start_down(t, b, ack->now_ns);
+		}
 		break;
 	default:
 		break;
@@ -606,6 +657,7 @@ static void bbr_model(struct tcp *t, const struct tcp_cc_ack *ack)
 		update_signals(t, b, a);
 		update_extra_acked(t, b, ack);
 		check_full_bw(b, a);
+		check_mark(t, b, ack);
 		check_startup_and_drain(t, b, ack);
 		update_probe_bw(t, b, ack);
 		update_min_rtt(b, ack);
@@ -615,6 +667,7 @@ static void bbr_model(struct tcp *t, const struct tcp_cc_ack *ack)
 			b->inflight_latest = a->delivered;
 		}
 		b->bw = MIN(max_bw(b), b->bw_shortterm);
+		b->marked = false;
 	}
 	set_pacing_rate(t, b, b->pacing_gain);
 	set_cwnd(t, b, ack->delivered);
@@ -641,6 +694,8 @@ static void bbr_init(struct tcp *t, u64 now_ns)
 		.undo_inflight_shortterm = BBR_INFINITE,
 		.probe_up_cnt = UINT32_MAX,
 		.random = t->snd_nxt,
+		.undo_state = BBR_NO_STATE,
+		.mark_delivered = t->delivered,
 		.next_round_delivered = t->delivered,
 		.loss_round_delivered = t->delivered,
 	};
@@ -676,14 +731,27 @@ static void bbr_undo(struct tcp *t)
 	b->bw_shortterm = MAX(b->bw_shortterm, b->undo_bw_shortterm);
 	b->inflight_shortterm = MAX(b->inflight_shortterm, b->undo_inflight_shortterm);
 	b->inflight_longterm = MAX(b->inflight_longterm, b->undo_inflight_longterm);
-	if (b->state == BBR_PROBE_RTT || b->state == b->undo_state)
-		return;
-	if (b->undo_state == BBR_STARTUP) {
+	if (b->undo_state == BBR_STARTUP && b->state != BBR_STARTUP) {
 		b->full_bw_reached = false;
-		enter_startup(b);
-	} else if (b->undo_state == BBR_PROBE_BW_UP) {
-		start_up(t, b, b->bw_latest);
+		if (b->state != BBR_PROBE_RTT)
+			enter_startup(b);
+	} else if (b->undo_state == BBR_PROBE_BW_UP && b->state != BBR_PROBE_BW_UP &&
+		   b->state != BBR_PROBE_RTT) {
+		start_refill(t, b);
 	}
+	b->undo_state = BBR_NO_STATE;
+}
+
+/* RFC 3168 6.1.2; false: what is marked was sent before the answer to the last mark. */
+static bool bbr_marked(struct tcp *t, const struct tcp_cc_ack *ack)
+{
+	struct bbr *b = bbr_of(t);
+
+	if (!ack->sample.any || seq_lt(ack->sample.prior_delivered, b->mark_delivered))
+		return false;
+	b->mark_delivered = t->delivered;
+	b->marked = true;
+	return true;
 }
 
 /* BBRHandleRestartFromIdle: the path is as it was; a whole window is not sent at once. */
@@ -711,5 +779,6 @@ const struct tcp_cc_ops tcp_bbr = {
 	.paces = true,
 	.model = bbr_model,
 	.lost = bbr_lost,
+	.marked = bbr_marked,
 	.sending = bbr_sending,
 };

@@ -13,7 +13,8 @@ enum bbr_state {
 	BBR_PROBE_BW_CRUISE,
 	BBR_PROBE_BW_REFILL,
 	BBR_PROBE_BW_UP,
-	BBR_PROBE_RTT
+	BBR_PROBE_RTT,
+	BBR_NO_STATE
 };
 
 enum bbr_ack_phase {
@@ -38,6 +39,7 @@ struct bbr {
 	u32 extra_acked[2], extra_acked_delivered, extra_acked_round;
 	u32 rounds_since_bw_probe, bw_probe_wait_ms, bw_probe_up_acks, probe_up_cnt;
 	u32 prior_cwnd, drain_start_round;
+	u32 mark_delivered; /* when a mark was answered last */
 	u32 random;
 	u16 pacing_gain, cwnd_gain; /* percent */
 	u8 state, undo_state;	    /* enum bbr_state */
@@ -46,6 +48,8 @@ struct bbr {
 	bool full_bw_now, full_bw_reached;
 	bool round_start, loss_round_start, loss_in_round;
 	bool bw_probe_samples; /* what arrives was sent while probing for bandwidth */
+	bool probe_too_high, probe_precautionary; /* of the last UP */
+	bool marked; /* and not answered yet */
 	bool idle_restart, probe_rtt_round_done, probe_rtt_expired;
 };
 

@@ -61,6 +61,7 @@ struct tcp_cc_ops {
 	void (*model)(struct tcp *t, const struct tcp_cc_ack *ack);
 	void (*lost)(struct tcp *t, const struct tcp_sent_run *run,
 		u64 now_ns); /* taken for lost, and counted in t->lost */
+	bool (*marked)(struct tcp *t, const struct tcp_cc_ack *ack); /* ECN; true: it is answered */
 	void (*sending)(struct tcp *t, u64 now_ns); /* before data goes with nothing in flight */
 };
 

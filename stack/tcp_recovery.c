@@ -443,7 +443,7 @@ void tcp_recovery_ack(
 		cwr_leave(t);
 	/* Until the CWR is sent the peer only repeats what the window was reduced for. */
 	if (news->ece && !t->cwr && t->recovery == TCP_OPEN && news->flight &&
-		!(t->ecn.flags & TCP_ECN_SEND_CWR))
+		!(t->ecn.flags & TCP_ECN_SEND_CWR) && !tcp_cc_of(t)->marked)
 		cwr_enter(s, t, news);
 	if (t->recovery == TCP_RECOVERY || t->cwr)
 		prr(s, t, news, lost);

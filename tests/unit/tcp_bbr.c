@@ -20,6 +20,7 @@ static void setup(void)
 	t.cwnd = 10 * MSS;
 	t.ssthresh = UINT32_MAX;
 	t.cc = TCP_CC_BBR;
+	t.flags = TCPF_SACK;
 	t.rtt.srtt_ns = RTT * NS_PER_US;
 	t.delivered = UINT32_MAX - 30 * MSS; /* wraps on the way */
 	now_ns = START;
@@ -631,9 +632,11 @@ START_TEST(tcp_bbr_undo)
 	ck_assert_uint_eq(b->state, BBR_PROBE_BW_DOWN);
 	ck_assert_uint_ne(b->inflight_longterm, BBR_INFINITE);
 	tcp_cc_of(&t)->undo(&t);
-	ck_assert_uint_eq(b->state, BBR_PROBE_BW_UP);
+	ck_assert_uint_eq(b->state, BBR_PROBE_BW_REFILL); /* probes again */
 	ck_assert_uint_eq(b->inflight_longterm, BBR_INFINITE);
 	ck_assert(!b->loss_in_round);
+	tcp_cc_of(&t)->undo(&t); /* once */
+	ck_assert_uint_eq(b->state, BBR_PROBE_BW_REFILL);
 	startup_losses(6, MSS, true);
 	ck_assert_uint_eq(b->state, BBR_DRAIN);
 	tcp_cc_of(&t)->undo(&t);
@@ -696,6 +699,148 @@ START_TEST(tcp_bbr_budget)
 }
 END_TEST
 
+/* 5.5.10.2: without SACK only one loss of a round trip is seen, so each counts. */
+START_TEST(tcp_bbr_loss_without_sack)
+{
+	startup_losses(1, MSS, true);
+	ck_assert_uint_eq(b->state, BBR_STARTUP);
+	up();
+	t.flags &= ~(u32)TCPF_SACK;
+	lose(MSS, 120 * MSS, 0); /* 0.8 % */
+	ck_assert_uint_eq(b->state, BBR_PROBE_BW_DOWN);
+	setup();
+	t.flags &= ~(u32)TCPF_SACK;
+	round_of(10 * MSS);
+	t.recovery = TCP_RECOVERY;
+	lose(MSS, 10 * MSS, 0);
+	{
+		struct tcp_cc_ack ack = ack_of(20 * MSS, RTT);
+
+		ack.sample.lost = MSS;
+		ack.sample.in_flight = 20 * MSS;
+		take(&ack, RTT);
+	}
+	ck_assert_uint_eq(b->state, BBR_DRAIN);
+}
+END_TEST
+
+/* 5.3.3.6: a probe that went too high makes the next one stop where it was; if nothing was lost there, another follows at once and stays. */
+START_TEST(tcp_bbr_precaution)
+{
+	struct tcp_cc_ack ack;
+
+	up();
+	b->probe_rtt_min_ns = now_ns + 3600 * NS_PER_S;
+	lose(10 * MSS, 120 * MSS, 0); /* a twelfth; two percent of what was before it is 2200 bytes, and those over 0.98 */
+	ck_assert_uint_eq(b->state, BBR_PROBE_BW_DOWN);
+	ck_assert_uint_eq(b->inflight_longterm, 110 * MSS + 2200 * 100 / 98);
+	ck_assert(b->probe_too_high);
+	round_of(90 * MSS); /* CRUISE */
+	b->bw_probe_wait_ms = 0;
+	round_of(90 * MSS);
+	ck_assert_uint_eq(b->state, BBR_PROBE_BW_REFILL);
+	round_of(90 * MSS);
+	ck_assert_uint_eq(b->state, BBR_PROBE_BW_UP);
+	ack = ack_of(90 * MSS, RTT);
+	ack.pipe = b->inflight_longterm - 1;
+	take(&ack, RTT);
+	ck_assert_uint_eq(b->state, BBR_PROBE_BW_UP);
+	ack = ack_of(90 * MSS, RTT);
+	ack.pipe = b->inflight_longterm;
+	take(&ack, RTT);
+	ck_assert_uint_eq(b->state, BBR_PROBE_BW_DOWN);
+	ck_assert(b->probe_precautionary && !b->probe_too_high);
+	round_of(90 * MSS); /* what was sent in UP has arrived */
+	ck_assert_uint_eq(b->state, BBR_PROBE_BW_REFILL);
+	ck_assert(!b->probe_precautionary);
+	round_of(90 * MSS);
+	ck_assert_uint_eq(b->state, BBR_PROBE_BW_UP);
+	ack = ack_of(90 * MSS, RTT);
+	ack.pipe = b->inflight_longterm;
+	take(&ack, RTT);
+	ck_assert_uint_eq(b->state, BBR_PROBE_BW_UP);
+}
+END_TEST
+
+/* But not if something was lost behind it. */
+START_TEST(tcp_bbr_precaution_loss)
+{
+	struct tcp_cc_ack ack;
+
+	up();
+	b->probe_too_high = true;
+	b->inflight_longterm = 110 * MSS;
+	ack = ack_of(90 * MSS, RTT);
+	ack.pipe = 110 * MSS;
+	take(&ack, RTT);
+	ck_assert_uint_eq(b->state, BBR_PROBE_BW_DOWN);
+	lose(10 * MSS, 110 * MSS, 0);
+	ck_assert(b->probe_too_high);
+	ck_assert_uint_eq(b->inflight_longterm, 100 * MSS + 2000 * 100 / 98);
+	round_of(90 * MSS);
+	ck_assert_uint_ne(b->state, BBR_PROBE_BW_REFILL);
+}
+END_TEST
+
+static bool mark(u32 in_flight)
+{
+	struct tcp_cc_ack ack = ack_of(90 * MSS, RTT);
+
+	ack.in_flight = in_flight;
+	if (!tcp_cc_of(&t)->marked(&t, &ack))
+		return false;
+	take(&ack, RTT);
+	return true;
+}
+
+/* 3.7, RFC 3168 6.1.2: a mark lowers what may be in flight to seven tenths of what was, once in a round trip. */
+START_TEST(tcp_bbr_mark)
+{
+	struct tcp_cc_ack ack;
+
+	cruise();
+	b->cycle_ns = now_ns + 3600 * NS_PER_S;
+	b->rounds_since_bw_probe = 0;
+	ck_assert(mark(100 * MSS));
+	ck_assert_uint_eq(b->inflight_shortterm, 70 * MSS);
+	ck_assert_uint_eq(t.cwnd, 70 * MSS);
+	ack = ack_of(90 * MSS, RTT);
+	ack.in_flight = 90 * MSS;
+	ack.sample.prior_delivered = b->mark_delivered - 1; /* sent before the answer */
+	ck_assert(!tcp_cc_of(&t)->marked(&t, &ack));
+	ck_assert(mark(70 * MSS));
+	ck_assert_uint_eq(b->inflight_shortterm, 49 * MSS);
+	ck_assert(mark(4 * MSS));
+	ck_assert_uint_eq(t.cwnd, 4 * MSS); /* four segments at least */
+	b->bw_probe_wait_ms = 0;
+	b->cycle_ns = 0;
+	round_of(4 * MSS);
+	ck_assert_uint_eq(b->state, BBR_PROBE_BW_REFILL); /* which forgets it */
+	ck_assert_uint_eq(b->inflight_shortterm, BBR_INFINITE);
+}
+END_TEST
+
+START_TEST(tcp_bbr_mark_probing)
+{
+	setup();
+	round_of(40 * MSS);
+	ck_assert(mark(100 * MSS)); /* Startup ends */
+	ck_assert_uint_eq(b->inflight_longterm, 90 * MSS);
+	ck_assert_uint_eq(b->state, BBR_DRAIN);
+	tcp_cc_of(&t)->undo(&t); /* there was congestion, whatever was lost */
+	ck_assert_uint_eq(b->state, BBR_DRAIN);
+	up();
+	ck_assert(mark(120 * MSS));
+	ck_assert_uint_eq(b->state, BBR_PROBE_BW_CRUISE); /* by DOWN, which the path allows */
+	ck_assert_uint_eq(b->inflight_longterm, 120 * MSS);
+	ck_assert(b->probe_too_high);
+	refill();
+	ck_assert(mark(100 * MSS));
+	ck_assert_uint_eq(b->inflight_shortterm, 70 * MSS);
+	ck_assert(!b->bw_probe_samples);
+}
+END_TEST
+
 static Suite *suite(void)
 {
 	Suite *s = suite_create("tcp_bbr");
@@ -730,6 +875,11 @@ static Suite *suite(void)
 	tcase_add_test(c, tcp_bbr_recovery);
 	tcase_add_test(c, tcp_bbr_aggregation);
 	tcase_add_test(c, tcp_bbr_budget);
+	tcase_add_test(c, tcp_bbr_loss_without_sack);
+	tcase_add_test(c, tcp_bbr_precaution);
+	tcase_add_test(c, tcp_bbr_precaution_loss);
+	tcase_add_test(c, tcp_bbr_mark);
+	tcase_add_test(c, tcp_bbr_mark_probing);
 	suite_add_tcase(s, c);
 	return s;
 }
