@@ -215,6 +215,9 @@ void sock_unbind(struct stack *s, struct sock *sk)
 /* connect(AF_UNSPEC): what the program did not choose itself is given up. */
 int sock_dissolve(struct stack *s, struct sock *sk)
 {
+	/* A connection's end has given the port up; one bound since then is kept (tcp_disconnect). */
+	bool keeps_port = sk->type == LX_SOCK_STREAM &&
+			  (sk->state == SOCK_CLOSED || sk->state == SOCK_DEAD);
 	int ret = ops_of(sk)->disconnect(s, sk);
 
 	if (ret < 0)
@@ -228,7 +231,10 @@ int sock_dissolve(struct stack *s, struct sock *sk)
 		sk->flags &= ~(u32)(SOCK_RCV_SHUT | SOCK_SND_SHUT);
 		sk->dissolved++;
 	}
-	sock_unbind(s, sk);
+	if (!keeps_port)
+		sock_unbind(s, sk);
+	else if (!(sk->flags & SOCK_BOUND_ADDR))
+		sk->conn.local.addr = addr_v4(0);
 	return 0;
 }
 

@@ -141,7 +141,10 @@ int tcp_shutdown(struct stack *s, struct sock *sk, int how)
 	struct tcp *t = tcp_of(s, sk);
 	int ret = t->state == TCP_CLOSED ? -ENOTCONN : 0;
 
-	sk->flags &= ~(u32)SOCK_CONNECT_PENDING; /* nobody is told the outcome any more */
+	/* An end that nobody is told of any more: Linux's SS_DISCONNECTING. */
+	if (sk->flags & SOCK_CONNECT_PENDING && t->state == TCP_CLOSED)
+		sk->flags &= ~(u32)SOCK_WAS_CONNECTED;
+	sk->flags &= ~(u32)SOCK_CONNECT_PENDING;
 	/* Of one that listens or is connecting, for reading: that ends, as on Linux. */
 	if (t->state == TCP_SYN_SENT || (t->state == TCP_LISTEN && how != LX_SHUT_WR)) {
 		sock_dissolve(s, sk);
