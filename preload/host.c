@@ -335,6 +335,21 @@ int host_start(void)
 	return host_begun(page, host_try(page));
 }
 
+void host_start_early(void)
+{
+	struct host_page *page = host_page_get();
+	const struct config_loaded *loaded = config_get();
+	struct host_local local;
+	char why[CONFIG_WHY_MAX];
+	int ret;
+
+	if (!page || host_up() || loaded->error < 0 || !host_begin(page))
+		return;
+	local = host_local;
+	ret = join_host(&local, &loaded->config, why, sizeof(why));
+	host_begun(page, ret < 0 ? ret : host_joined(page, &local));
+}
+
 int host_start_at(const struct sockaddr_un *name, socklen_t len)
 {
 	struct host_page *page = host_page_get();

@@ -22,6 +22,12 @@
  */
 int host_start(void);
 
+/*
+ * host_start by a program that has not asked for a socket yet, but is about to give up the rights that it takes. Not a word
+ * when it fails: the first socket will say it.
+ */
+void host_start_early(void);
+
 /* True when this process is a member. Cheap: one load. */
 bool host_up(void);
 

@@ -140,6 +140,10 @@ struct winsize;
 	X(int, clone, (int (*)(void *), void *, int, void *, ...), -1)                             \
 	X(pid_t, wait4, (pid_t, int *, int, struct rusage *), SYS_wait4)                           \
 	X(int, waitid, (idtype_t, id_t, siginfo_t *, int), -1)                                     \
+	X(int, setuid, (uid_t), -1)                                                                \
+	X(int, seteuid, (uid_t), -1)                                                               \
+	X(int, setreuid, (uid_t, uid_t), -1)                                                       \
+	X(int, setresuid, (uid_t, uid_t, uid_t), -1)                                               \
 	X(int, pclose, (FILE *), -1)                                                               \
 	X(int, fclose, (FILE *), -1)                                                               \
 	X(int, vdprintf, (int, const char *, va_list), -1)                                         \
