@@ -14,7 +14,8 @@ static u32 pkt_room_of(enum slab_kind kind)
 {
 	return kind == SLAB_PKT_SMALL	 ? PKT_SMALL_ROOM
 	       : kind == SLAB_PKT_MEDIUM ? PKT_MEDIUM_ROOM
-					 : PKT_LARGE_ROOM;
+	       : kind == SLAB_PKT_LARGE	 ? PKT_LARGE_ROOM
+					 : PKT_HUGE_ROOM;
 }
 
 static ref pkt_alloc_kind(struct stack *s, enum slab_kind kind)
@@ -42,6 +43,11 @@ ref pkt_alloc(struct stack *s, u32 bytes)
 	for (u32 kind = pkt_kind_for(bytes + PKT_HEADROOM); !r && kind <= SLAB_PKT_LARGE; kind++)
 		r = pkt_alloc_kind(s, (enum slab_kind)kind);
 	return r;
+}
+
+ref pkt_alloc_huge(struct stack *s)
+{
+	return pkt_alloc_kind(s, SLAB_PKT_HUGE);
 }
 
 void pkt_hold(struct stack *s, ref r)

@@ -15,6 +15,7 @@
 #define PKT_MEDIUM_ROOM 15872u
 #define PKT_LARGE_ROOM                                                                             \
 	67584u		  /* 64 KiB, Ethernet, IP and TCP headers with all options, and head room */
+#define PKT_HUGE_ROOM (SLAB_SPAN_BYTES - (u32)sizeof(struct pkt)) /* given out by pkt_alloc_huge alone */
 #define PKT_HEADROOM 128u /* left free in front by pkt_alloc */
 
 enum pkt_flag {
@@ -55,11 +56,12 @@ struct pktq {
 /* A packet with an empty view behind headroom and at least `bytes` of room behind that; 0 when
  * there is none. refs is 1. */
 ref pkt_alloc(struct stack *s, u32 bytes);
+ref pkt_alloc_huge(struct stack *s); /* with all of PKT_HUGE_ROOM; these are few */
 static inline struct pkt *pkt_get(struct stack *s, ref r)
 {
 	enum slab_kind kind = ref_kind(r);
 
-	return kind >= SLAB_PKT_SMALL && kind <= SLAB_PKT_LARGE ? slab_get(s, kind, r) : NULL;
+	return kind >= SLAB_PKT_SMALL && kind <= SLAB_PKT_HUGE ? slab_get(s, kind, r) : NULL;
 }
 void pkt_hold(struct stack *s, ref r);
 void pkt_release(struct stack *s, ref r); /* frees it when the last holder goes */

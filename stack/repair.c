@@ -195,7 +195,7 @@ void stack_repair_begin(struct stack *s)
 {
 	s->looping = false;
 	memset(s->touched, 0, sizeof(s->touched));
-	for (enum slab_kind kind = SLAB_PKT_SMALL; kind <= SLAB_PKT_LARGE; kind++) {
+	for (enum slab_kind kind = SLAB_PKT_SMALL; kind <= SLAB_PKT_HUGE; kind++) {
 		for (u32 i = 0; i < slab_touched(s, kind); i++) {
 			struct pkt *p = slab_at(s, kind, i);
 
@@ -263,7 +263,7 @@ void stack_repair_plan(struct stack *s, struct plan *plan)
 
 static void repair_sweep(struct stack *s)
 {
-	for (enum slab_kind kind = SLAB_PKT_SMALL; kind <= SLAB_PKT_LARGE; kind++) {
+	for (enum slab_kind kind = SLAB_PKT_SMALL; kind <= SLAB_PKT_HUGE; kind++) {
 		for (u32 i = 0; i < slab_touched(s, kind); i++) {
 			struct pkt *p = slab_at(s, kind, i);
 

@@ -25,6 +25,7 @@ enum slab_kind {
 	SLAB_PKT_SMALL,	   /* struct pkt with 1,792 bytes of room: a wire-size frame */
 	SLAB_PKT_MEDIUM,   /* ... 15.5 KiB */
 	SLAB_PKT_LARGE,	   /* ... 64 KiB and headers: a super-frame */
+	SLAB_PKT_HUGE,	   /* ... nearly a span: records that a long flight with many losses needs */
 	SLAB_FRAME,	   /* struct frame */
 	SLAB_SOCK,	   /* struct sock */
 	SLAB_TCP,	   /* struct tcp: transmission control block */

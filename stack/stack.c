@@ -139,6 +139,8 @@ static void stack_init_secrets(struct stack *s, const u8 seed[16])
 	}
 }
 
+#define HUGE_SHARE 8u /* of the largest region */
+
 /* Packets of one kind may fill three quarters of the largest region; no more, so that sockets can
  * still be made. */
 static void stack_init_packets(struct stack *s, enum slab_kind kind, u32 room)
@@ -155,6 +157,8 @@ static bool stack_init_memory(struct stack *s)
 	stack_init_packets(s, SLAB_PKT_SMALL, PKT_SMALL_ROOM);
 	stack_init_packets(s, SLAB_PKT_MEDIUM, PKT_MEDIUM_ROOM);
 	stack_init_packets(s, SLAB_PKT_LARGE, PKT_LARGE_ROOM);
+	slab_init_partial(s, SLAB_PKT_HUGE, (u32)sizeof(struct pkt) + PKT_HUGE_ROOM,
+		(u32)offsetof(struct pkt, data), s->span_limit / HUGE_SHARE);
 	slab_init_partial(s, SLAB_FRAME, sizeof(struct frame), (u32)offsetof(struct frame, piece),
 		SLAB_INDEX_MAX);
 	slab_init(s, SLAB_NEIGH, sizeof(struct neigh), SLAB_INDEX_MAX);

@@ -40,17 +40,18 @@ struct tcp_sent *tcp_record(struct stack *s, const struct tcp *t)
 /* The record, with room for two more runs if that is to be had; NULL: no memory for a first one. */
 struct tcp_sent *tcp_record_make(struct stack *s, struct tcp *t)
 {
-	static const u32 rooms[] = {PKT_SMALL_ROOM, PKT_MEDIUM_ROOM, PKT_LARGE_ROOM};
+	static const u32 rooms[] = {PKT_SMALL_ROOM, PKT_MEDIUM_ROOM, PKT_LARGE_ROOM, PKT_HUGE_ROOM};
 	struct tcp_sent *r = tcp_record(s, t);
 	struct pkt *p;
 	u32 room = 0;
 	ref next;
 
-	if (r && (r->count + 2 <= r->max || ref_kind(t->sent) == SLAB_PKT_LARGE))
+	if (r && (r->count + 2 <= r->max || ref_kind(t->sent) == SLAB_PKT_HUGE))
 		return r;
 	while (r && rooms[room] <= pkt_get(s, t->sent)->room && room + 1 < ARRAY_LEN(rooms))
 		room++;
-	next = pkt_alloc(s, rooms[room] - PKT_HEADROOM);
+	next = rooms[room] == PKT_HUGE_ROOM ? pkt_alloc_huge(s)
+					    : pkt_alloc(s, rooms[room] - PKT_HEADROOM);
 	p = pkt_get(s, next);
 	if (!p)
 		return r;

@@ -107,11 +107,12 @@ u32 tcp_sent_split(struct tcp_sent *r, u32 seq)
 		return i;
 	if (!tcp_sent_has_room(r))
 		return UINT32_MAX;
-	if (r->first) { /* the shorter way is not worth a second case */
+	if (r->first && (i < r->count / 2 || r->first + r->count == r->max)) {
 		memmove(r->run + r->first - 1, r->run + r->first, (i + 1) * sizeof(r->run[0]));
 		r->first--;
 	} else {
-		memmove(r->run + i + 1, r->run + i, (r->count - i) * sizeof(r->run[0]));
+		memmove(tcp_sent_at(r, i + 1), tcp_sent_at(r, i),
+			(r->count - i) * sizeof(r->run[0]));
 	}
 	r->count++;
 	run = tcp_sent_at(r, i);
@@ -167,6 +168,8 @@ void tcp_sent_join(struct tcp_sent *r, u32 from, u32 to)
 		else
 			*tcp_sent_at(r, ++kept) = *tcp_sent_at(r, i);
 	}
+	if (kept == last)
+		return;
 	memmove(tcp_sent_at(r, kept + 1), tcp_sent_at(r, last + 1),
 		(r->count - last - 1) * sizeof(r->run[0]));
 	r->count -= last - kept;

@@ -24,6 +24,7 @@ static const struct {
 	[SLAB_PKT_SMALL] = {"packets_small", "packet buffers of wire size"},
 	[SLAB_PKT_MEDIUM] = {"packets_medium", "packet buffers of 16 KiB"},
 	[SLAB_PKT_LARGE] = {"packets_large", "packet buffers of 64 KiB"},
+	[SLAB_PKT_HUGE] = {"packets_huge", "records of long flights with many losses, of 1 MiB"},
 	[SLAB_FRAME] = {"frames", "frames on their way out"},
 	[SLAB_SOCK] = {"sockets", ""},
 	[SLAB_TCP] = {"tcp_connections", "and listeners"},

@@ -353,7 +353,7 @@ static bool new_connection_works(struct mutation *m)
 /* Closes everything, lets an hour pass, and says what is left over. */
 static const char *left_over(struct mutation *m)
 {
-	static const enum slab_kind kinds[] = {SLAB_PKT_SMALL, SLAB_PKT_MEDIUM, SLAB_PKT_LARGE, SLAB_FRAME, SLAB_SOCK, SLAB_TCP,
+	static const enum slab_kind kinds[] = {SLAB_PKT_SMALL, SLAB_PKT_MEDIUM, SLAB_PKT_LARGE, SLAB_PKT_HUGE, SLAB_FRAME, SLAB_SOCK, SLAB_TCP,
 		SLAB_TCP_REQUEST, SLAB_TCP_TIMEWAIT, SLAB_REASM, SLAB_PORT};
 	static char what[64];
 	struct stack *s = m->p.s;

@@ -414,7 +414,7 @@ static bool turn(struct sim *m, const char **failure)
 static const char *check_left_over(struct sim *m)
 {
 	static const enum slab_kind kinds[] = {SLAB_TCP, SLAB_TCP_REQUEST, SLAB_TCP_TIMEWAIT,
-		SLAB_FRAME, SLAB_PKT_SMALL, SLAB_PKT_MEDIUM, SLAB_PKT_LARGE};
+		SLAB_FRAME, SLAB_PKT_SMALL, SLAB_PKT_MEDIUM, SLAB_PKT_LARGE, SLAB_PKT_HUGE};
 	u32 allowed;
 
 	for (u32 i = 0; i < 2; i++) {

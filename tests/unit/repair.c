@@ -241,7 +241,7 @@ static void check_transfer(struct stack *s, ref listener)
 
 static void check_all_given_back(struct stack *s)
 {
-	static const enum slab_kind kinds[] = {SLAB_PKT_SMALL, SLAB_PKT_MEDIUM, SLAB_PKT_LARGE,
+	static const enum slab_kind kinds[] = {SLAB_PKT_SMALL, SLAB_PKT_MEDIUM, SLAB_PKT_LARGE, SLAB_PKT_HUGE,
 		SLAB_FRAME, SLAB_SOCK, SLAB_TCP, SLAB_TCP_REQUEST, SLAB_TCP_TIMEWAIT, SLAB_REASM,
 		SLAB_PORT, SLAB_TASK};
 

@@ -547,7 +547,7 @@ static bool new_connection_works(void)
 
 static bool all_is_given_back(void)
 {
-	static const enum slab_kind kinds[] = {SLAB_PKT_SMALL, SLAB_PKT_MEDIUM, SLAB_PKT_LARGE,
+	static const enum slab_kind kinds[] = {SLAB_PKT_SMALL, SLAB_PKT_MEDIUM, SLAB_PKT_LARGE, SLAB_PKT_HUGE,
 		SLAB_FRAME, SLAB_SOCK, SLAB_TCP, SLAB_TCP_REQUEST, SLAB_TCP_TIMEWAIT, SLAB_PORT};
 
 	for (u32 k = 0; k < 2; k++) {

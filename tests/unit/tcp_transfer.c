@@ -572,7 +572,7 @@ END_TEST
 static void starve(struct stack *s)
 {
 	static const enum slab_kind kinds[] = {
-		SLAB_PKT_SMALL, SLAB_PKT_MEDIUM, SLAB_PKT_LARGE, SLAB_FRAME};
+		SLAB_PKT_SMALL, SLAB_PKT_MEDIUM, SLAB_PKT_LARGE, SLAB_PKT_HUGE, SLAB_FRAME};
 	enum slab_kind kind = kinds[dice() % ARRAY_LEN(kinds)];
 
 	if (dice() & 1)
