@@ -219,6 +219,8 @@ static void call_info(struct wire *w)
 		got = (s64)tcp_delivery_rate(t);
 	else if (strcmp(field, "bbr_state") == 0)
 		got = bbr_of(t)->state;
+	else if (strcmp(field, "bbr_min_rtt_us") == 0)
+		got = bbr_of(t)->min_rtt_us;
 	else if (strcmp(field, "app_limited") == 0)
 		got = t->rate_limited;
 	else if (strcmp(field, "mss") == 0)
@@ -231,6 +233,8 @@ static void call_info(struct wire *w)
 		got = (s64)(t->rtt.srtt_ns / NS_PER_MS);
 	else if (strcmp(field, "snd_wnd") == 0)
 		got = t->snd_wnd;
+	else if (strcmp(field, "in_flight") == 0)
+		got = t->snd_nxt - t->snd_una;
 	else if (strcmp(field, "snd_una") == 0)
 		got = t->snd_una - w->flow.our_isn;
 	else
