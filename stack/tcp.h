@@ -130,6 +130,7 @@ struct tcp {
 	u32 prr_delivered, prr_out, recover_fs; /* RFC 6937 */
 	u32 prior_cwnd, prior_ssthresh;		/* before the last reduction, for undoing it */
 	u32 undo_again;	 /* bytes sent again since, and not reported as duplicates */
+	u32 undo_una;	 /* snd_una at that reduction */
 	u32 again_stamp; /* timestamp of the first of these */
 	/* RFC 8985 */
 	u32 rack_sent_us, rack_end, rack_rtt_us, fack;

@@ -167,14 +167,26 @@ static void record_sacked(struct stack *s, struct tcp *t, const struct tcp_segme
 	tcp_sent_join(r, from, MIN(tcp_sent_find(r, end), r->count));
 }
 
-static void dsack_in(struct stack *s, struct tcp *t, const struct tcp_sack_block *b)
+/*
+ * A duplicate is of something that has been sent: no longer than a window, and all of it below the
+ * ACK, or else in flight. What lies below the flight that was reduced tells nothing about what was
+ * sent again of it.
+ */
+static bool dsack_in(struct stack *s, struct tcp *t, const struct tcp_sack_block *b)
 {
 	u32 bytes = b->end - b->start;
 
+	if (!seq_lt(b->start, b->end) || bytes > MAX(t->snd_max_wnd, t->undo_again) ||
+		seq_gt(b->end, seq_lt(b->start, t->snd_una) ? t->snd_una : t->snd_nxt)) {
+		counter_inc(s, counter_tcp_sack_invalid);
+		return false;
+	}
 	counter_inc(s, counter_tcp_dsack_in);
 	t->totals.dsack_dups++;
-	t->undo_again -= MIN(bytes, t->undo_again);
+	if (seq_gt(b->end, t->undo_una))
+		t->undo_again -= MIN(bytes, t->undo_again);
 	tcp_rack_dsack(t);
+	return true;
 }
 
 void tcp_record_sacks(
@@ -186,8 +198,7 @@ void tcp_record_sacks(
 		const struct tcp_sack_block *b = &seg->opt.sack[i];
 
 		if (i == 0 && is_dsack(seg)) {
-			news->dsack = true;
-			dsack_in(s, t, b);
+			news->dsack = dsack_in(s, t, b);
 		} else if (b->start - t->snd_una >= tcp_flight(t) ||
 			   b->end - t->snd_una > tcp_flight(t) ||
 			   b->end - t->snd_una <= b->start - t->snd_una) {
@@ -235,6 +246,7 @@ static void undo_note(struct stack *s, struct tcp *t)
 	t->prior_cwnd = t->cwnd;
 	t->prior_ssthresh = t->ssthresh;
 	t->undo_again = r ? r->again : 0;
+	t->undo_una = t->snd_una;
 	t->undoable = true;
 	if (!r || !r->count || !(r->again || tcp_sent_at(r, 0)->flags & SENT_TWICE))
 		t->stamped = false;
@@ -257,6 +269,8 @@ static void undo(struct stack *s, struct tcp *t)
 {
 	struct tcp_sent *r = tcp_record(s, t);
 
+	if (t->recovery == TCP_LOSS)
+		tcp_timer_progress(s, t); /* what was answered is none of R2's retransmissions */
 	counter_inc(s, t->recovery == TCP_LOSS ? counter_tcp_loss_undo : counter_tcp_full_undo);
 	for (u32 i = 0; r && i < r->count; i++)
 		tcp_sent_mark(r, i, 0, SENT_LOST);
@@ -372,6 +386,22 @@ static void frto_ack(struct stack *s, struct tcp *t, const struct tcp_news *news
 	}
 }
 
+/*
+ * Without SACK a duplicate stands for one more segment that has arrived. That one was sent at least
+ * a round trip ago: there are no more of them in a round trip than there were segments in flight,
+ * however many a receiver sends that wants more than its share (RFC 5681 3.2 step 4).
+ */
+static bool reno_arrived(struct stack *s, const struct tcp *t)
+{
+	struct tcp_sent *r = tcp_record(s, t);
+	u32 i = r ? tcp_sent_find(r, t->snd_una + t->mss + t->dupacks) : 0; /* the first is missing */
+
+	if (!r || i >= r->count)
+		return false;
+	return t->rtt.min_ns == NEVER ||
+	       tcp_us_now(s) - tcp_sent_at(r, i)->sent_us >= t->rtt.min_ns / 2 / NS_PER_US;
+}
+
 /* RFC 6582 without SACK: each duplicate stands for a segment that has left. */
 static void reno_ack(struct stack *s, struct tcp *t, struct tcp_news *news)
 {
@@ -385,8 +415,10 @@ static void reno_ack(struct stack *s, struct tcp *t, struct tcp_news *news)
 	}
 	if (news->duplicate) {
 		t->dup_count++;
-		t->dupacks += t->mss;
-		news->delivered += t->mss;
+		if (reno_arrived(s, t)) {
+			t->dupacks += t->mss;
+			news->delivered += t->mss;
+		}
 	}
 	t->dupacks = MIN(t->dupacks, tcp_flight(t));
 	if (!tcp_flight(t))
