@@ -37,7 +37,11 @@ struct tcp_sent *tcp_record(struct stack *s, const struct tcp *t)
 	return p ? (struct tcp_sent *)(void *)p->data : NULL;
 }
 
-/* The record, with room for two more runs if that is to be had; NULL: no memory for a first one. */
+/*
+ * The record, with room for two more runs if that is to be had; NULL: no memory for a first one. The
+ * largest is for paths of many segments, not for a peer that asks for tiny ones and makes each SACK
+ * dear (CVE-2019-11478, CVE-2019-11479).
+ */
 struct tcp_sent *tcp_record_make(struct stack *s, struct tcp *t)
 {
 	static const u32 rooms[] = {PKT_SMALL_ROOM, PKT_MEDIUM_ROOM, PKT_LARGE_ROOM, PKT_HUGE_ROOM};
@@ -46,7 +50,8 @@ struct tcp_sent *tcp_record_make(struct stack *s, struct tcp *t)
 	u32 room = 0;
 	ref next;
 
-	if (r && (r->count + 2 <= r->max || ref_kind(t->sent) == SLAB_PKT_HUGE))
+	if (r && (r->count + 2 <= r->max || ref_kind(t->sent) == SLAB_PKT_HUGE ||
+			 (ref_kind(t->sent) == SLAB_PKT_LARGE && t->mss < TCP_MSS_DEFAULT)))
 		return r;
 	while (r && rooms[room] <= pkt_get(s, t->sent)->room && room + 1 < ARRAY_LEN(rooms))
 		room++;
