@@ -68,11 +68,11 @@ void tcp_established(struct stack *s, struct sock *sk, struct tcp *t, const stru
 {
 	t->rtx_at = NEVER;
 	t->rtx_mode = TCP_RTX_NONE;
-	if (t->retries || t->backoff) { /* RFC 6298 5.7, RFC 5681 3.1: a SYN was lost */
+	if ((t->retries || t->backoff) && t->rtt.srtt_ns == 0) /* RFC 6298 5.7: a SYN was lost */
+		t->rtt.rto_ns = TCP_RTO_SYN_LOST_NS;
+	if (t->retries > 1) /* RFC 5681 3.1; a single one was early, or no sign of congestion (RFC
+			       6928 2, as Linux) */
 		t->cwnd = t->mss;
-		if (t->rtt.srtt_ns == 0)
-			t->rtt.rto_ns = TCP_RTO_SYN_LOST_NS;
-	}
 	tcp_timer_progress(s, t);
 	t->backoff = 0;
 	t->stalled_ns = 0;
