@@ -82,6 +82,8 @@ $(BUILD)/tests/unit/%: $(BUILD)/obj/tests/unit/%.o $(BUILD)/libtest.a $(BUILD)/l
 $(engine_bin): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o $(BUILD)/libtest.a $(BUILD)/libpreload.a $(BUILD)/libtapio.a $(BUILD)/libstack.a
 	@mkdir -p $(@D)
 	$(call say,LD) $(CC) $(LDFLAGS) -o $@ $^ $(check_libs) -Wl,-Bstatic -lcares -Wl,-Bdynamic -ldl
+# Puts allocations that fail and numbers of its own in the engine's place.
+$(BUILD)/tests/attack/faults: LDFLAGS += -Wl,--wrap=slab_alloc,--wrap=tcp_isn,--wrap=tcp_ts_offset
 $(program_bin): $(BUILD)/tests/%: $(BUILD)/obj/tests/%.o
 	@mkdir -p $(@D)
 	$(call say,LD) $(CC) $(LDFLAGS) -o $@ $^ -lpthread

@@ -205,9 +205,10 @@ void tcp_send_syn(struct stack *s, struct sock *sk, struct tcp *t)
 	u32 window = t->state == TCP_SYN_SENT ? t->rcv_wnd_end : tcp_rcv_window(t);
 	ref frame = frame_alloc(s);
 
-	if (!frame) {
-		if (t->tfo == TFO_DEFERRED) /* the timer tries again */
-			t->rtx_at = s->now_ns + TCP_TX_RETRY_NS;
+	if (!frame) { /* as if it had been lost */
+		t->rtx_mode = TCP_RTX_RTO;
+		t->rtx_at = s->now_ns + (t->tfo == TFO_DEFERRED ? TCP_TX_RETRY_NS
+								: tcp_rtt_timeout(&t->rtt, t->backoff));
 		return;
 	}
 	tcp_fastopen_fill(s, sk, t, frame_get(s, frame), &h.opt);

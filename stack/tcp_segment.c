@@ -86,6 +86,10 @@ void tcp_established(struct stack *s, struct sock *sk, struct tcp *t, const stru
 	t->snd_wl1 = seg->seq;
 	t->snd_wl2 = seg->ack;
 	t->usage_end = t->pipe_start = t->pipe_end = t->snd_nxt;
+	/* A number that means "none yet" must be one that is behind, wherever the numbers begin. */
+	t->recover = t->lost_hint = t->dsack_round = t->undo_una = t->snd_una;
+	for (u32 i = 0; i < ARRAY_LEN(t->recent); i++)
+		t->recent[i] = t->rcv_nxt;
 	t->pipe_ns = s->now_ns;
 	tcp_metrics_load(s, sk, t);
 	tcp_cc_of(t)->init(t, s->now_ns);
