@@ -139,6 +139,10 @@ const struct config_key config_keys[] = {
 	SYSCTL("net.ipv4.", tcp_fastopen, 0, 0x7ff, "BITS", "1",
 		"TCP Fast Open: 1 client, 2 server, 4 client without cookie, 512 server without "
 		"cookie, 1024 listeners without TCP_FASTOPEN too"),
+	SYSCTL_AS("net.ipv4.tcp_fastopen_blackhole_timeout_sec", tcp_fastopen_blackhole_timeout_s,
+		1, 4, 0, 2147483, "SECONDS", "0",
+		"pause of TCP Fast Open after a path has swallowed what followed such a SYN; 0: "
+		"none"),
 	{"net.ipv4.tcp_fastopen_key", CONFIG_TFO_KEYS, OFF(sysctl.tcp_fastopen_keys), 33, 1,
 		UNLIMITED, "KEY[,KEY]", NULL,
 		"what the cookies of TCP Fast Open are made with, and what they were made with "

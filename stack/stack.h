@@ -57,6 +57,7 @@ struct stack_tunables {
 	u32 rmem_default, rmem_max, wmem_default, wmem_max;
 	u32 somaxconn, tcp_max_syn_backlog;
 	u16 tcp_fastopen;	/* bits: TFO_* of tcp.h */
+	u32 tcp_fastopen_blackhole_timeout_s;
 	u8 tcp_fastopen_keys;	/* of those that follow; 0: the host's own */
 	u8 tcp_fastopen_key[32];
 	u8 tcp_no_metrics_save, tcp_no_ssthresh_metrics_save;
@@ -124,6 +125,8 @@ struct stack {
 	struct siphash_key hash_key, isn_key, port_key, ts_key, ipid_key,
 		cookie_key, tfo_key; /* independent secrets */
 	struct stack_tunables tunables;
+	u64 tfo_paused_ns; /* tcp_blackhole.c */
+	u32 tfo_pauses;
 	struct netif netif[NETIF_MAX];
 	struct stack_route route[STACK_ROUTES];
 	struct hash conns; /* struct conn by four-tuple */

@@ -233,6 +233,10 @@ struct tcp {
 	u8 tfo;	     /* enum tcp_tfo */
 	u8 tfo_fail; /* enum tcp_tfo_fail */
 	bool tfo_connect, tfo_no_cookie; /* options */
+	bool tfo_used;	/* our SYN had the option, or text */
+	bool tfo_trial; /* the first to try again after a pause (tcp_blackhole.c) */
+	bool tfo_exp;	/* in the form of the experiment */
+	bool tfo_renew; /* the SYN-ACK brings a cookie of the key in use */
 	bool syn_data_acked;
 	u32 syn_end;	  /* one past the text of our SYN */
 	ref tfo_listener; /* of a TFO_CHILD, accepted or not */
@@ -290,6 +294,7 @@ struct tcp_request {
 	bool acked; /* the bare ACK came while data is waited for (TCP_DEFER_ACCEPT) */
 	u64 challenge_ns;
 	u8 tfo_len; /* a cookie for the SYN-ACK */
+	bool tfo_exp;
 	u8 tfo[16];
 };
 

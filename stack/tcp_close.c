@@ -64,6 +64,7 @@ static void tcp_release(struct stack *s, struct sock *sk, struct tcp *t)
 {
 	if (sk->flags & SOCK_HASHED)
 		conn_remove(s, &sk->conn);
+	tcp_blackhole_end(s, sk, t);
 	tcp_queue_free(s, sk, t);
 	tcp_ooo_purge(s, sk, t);
 	tcp_record_clear(s, t);

@@ -206,6 +206,7 @@ void tcp_accept_forget(
 	struct stack *s, struct sock *sk, struct tcp *t); /* it has ended before it was accepted */
 
 bool tcp_accept_full(const struct tcp *t);
+ref tcp_save_syn(struct stack *s, u32 mode, const struct tcp_segment *seg); /* 0: none */
 void tcp_request_fill(struct stack *s, struct sock *listener, const struct tcp *t,
 	const struct tcp_segment *seg, struct tcp_request *req);
 void tcp_request_begin(
@@ -225,6 +226,13 @@ bool tcp_cookie_input(
 void tcp_child_inherit(struct tcp *t, const struct tcp *from);
 void tcp_child_init(
 	struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_request *req);
+
+/* --- tcp_blackhole.c --- */
+
+bool tcp_blackhole_paused(const struct stack *s, struct tcp *t); /* no Fast Open now */
+void tcp_blackhole_timeout(struct stack *s, const struct tcp *t, bool last); /* last: gives up */
+void tcp_blackhole_reset(struct stack *s, const struct tcp *t); /* a RST that is not in order */
+void tcp_blackhole_end(struct stack *s, const struct sock *sk, const struct tcp *t);
 
 /* --- tcp_fastopen.c --- */
 /* True: the SYN has made a connection; else req may have got a cookie to send. */

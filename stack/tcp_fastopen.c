@@ -14,7 +14,9 @@
  * and able to send. No more of these than the option's value are under way (4.2.2); one that a RST
  * ends counts for another minute (5.1).
  *
- * tcp_fastopen's bits are Linux's. The experimental option of 2012 (kind 254) is not spoken.
+ * A cookie made with the key before is good, and the SYN-ACK brings a new one. tcp_fastopen's bits
+ * are Linux's. The option's form of the experiment of 2012 (kind 254) is answered in kind, and asked
+ * for once where the option itself was not answered. tcp_blackhole.c has what a path may do to it.
  */
 #include <string.h>
 
@@ -55,9 +57,9 @@ static bool cookie_key(const struct stack *s, const struct tcp *t, u32 index, st
 	return index == 0;
 }
 
-static void cookie_make(const struct siphash_key *key, const struct tcp_segment *seg, u8 *cookie)
+static void cookie_make(const struct siphash_key *key, const struct addr *from,
+	const struct addr *to, u8 *cookie)
 {
-	const struct addr *from = &seg->p->from.addr, *to = &seg->p->to.addr;
 	u32 skip = from->family == FAMILY_INET ? 12 : 0, len = 16 - skip;
 	u8 in[32];
 	u64 hash;
@@ -78,7 +80,7 @@ static u32 cookie_good(const struct stack *s, const struct tcp *t, const struct 
 	for (u32 i = 0; i < 2 && seg->opt.tfo_len == COOKIE_BYTES; i++) {
 		if (!cookie_key(s, t, i, &key))
 			break;
-		cookie_make(&key, seg, cookie);
+		cookie_make(&key, &seg->p->from.addr, &seg->p->to.addr, cookie);
 		differ = 0;
 		for (u32 k = 0; k < COOKIE_BYTES; k++)
 			differ |= cookie[k] ^ seg->opt.tfo[k];
@@ -108,7 +110,7 @@ static bool fastopen_room(struct stack *s, const struct sock *listener, struct t
 
 /* The connection of a SYN whose cookie is right: its text is taken, then the SYN-ACK goes. */
 static bool fastopen_child(struct stack *s, struct sock *listener, struct tcp *l,
-	struct tcp_segment *seg, struct tcp_request *req)
+	struct tcp_segment *seg, struct tcp_request *req, bool renew)
 {
 	ref child = sock_spawn(s, listener, &req->conn.local, &req->conn.remote);
 	struct sock *sk = sock_get(s, child);
@@ -124,6 +126,9 @@ static bool fastopen_child(struct stack *s, struct sock *listener, struct tcp *l
 	l->tfo_count++;
 	tcp_child_inherit(t, l);
 	tcp_child_init(s, sk, t, req);
+	t->saved_syn = tcp_save_syn(s, l->save_syn, seg);
+	t->tfo_renew = renew;
+	t->tfo_exp = seg->opt.tfo_exp;
 	t->snd_sml = t->iss; /* no short segment of text is out */
 	seg->seq++;
 	seg->p->seq = seg->seq;
@@ -159,7 +164,7 @@ bool tcp_fastopen_syn(struct stack *s, struct sock *listener, struct tcp *t,
 		return false;
 	if (seg->opt.tfo_len || !bare)
 		good = bare ? cookie_good(s, t, seg) : 1;
-	if (good && (good == 1 || bare) && fastopen_child(s, listener, t, seg, req)) {
+	if (good && fastopen_child(s, listener, t, seg, req, good == 2)) {
 		if (good == 2)
 			counter_inc(s, counter_tcp_fastopen_old_key);
 		return true;
@@ -167,8 +172,9 @@ bool tcp_fastopen_syn(struct stack *s, struct sock *listener, struct tcp *t,
 	if (seg->opt.tfo_len)
 		counter_inc(s, counter_tcp_fastopen_passive_fail);
 	if (asked && cookie_key(s, t, 0, &key)) { /* the SYN-ACK brings a good one */
-		cookie_make(&key, seg, req->tfo);
+		cookie_make(&key, &seg->p->from.addr, &seg->p->to.addr, req->tfo);
 		req->tfo_len = COOKIE_BYTES;
+		req->tfo_exp = seg->opt.tfo_exp;
 	}
 	return false;
 }
@@ -206,7 +212,8 @@ bool tcp_fastopen_connect(struct stack *s, struct sock *sk, struct tcp *t)
 	bool wanted = t->tfo_connect || sk->flags & SOCK_FASTOPEN;
 
 	sk->flags &= ~(u32)SOCK_FASTOPEN;
-	if (!wanted || !(s->tunables.tcp_fastopen & TFO_CLIENT) || fastopen_paused(s, m))
+	if (!wanted || !(s->tunables.tcp_fastopen & TFO_CLIENT) || fastopen_paused(s, m) ||
+		tcp_blackhole_paused(s, t))
 		return false;
 	if ((m && m->cookie_len) || t->tfo_no_cookie ||
 		s->tunables.tcp_fastopen & TFO_CLIENT_NO_COOKIE) {
@@ -229,20 +236,41 @@ u32 tcp_fastopen_room(struct stack *s, const struct sock *sk, const struct tcp *
 	return mss > TCP_OPTIONS_MAX ? mss - TCP_OPTIONS_MAX : 1;
 }
 
+/* The SYN-ACK to a cookie of the key before. */
+static void fastopen_renew(
+	struct stack *s, const struct sock *sk, const struct tcp *t, struct tcp_options *opt)
+{
+	const struct sock *listener = sock_get(s, t->tfo_listener);
+	struct siphash_key key;
+
+	if (!t->tfo_renew || t->retries || !listener ||
+		!cookie_key(s, tcp_of(s, listener), 0, &key))
+		return;
+	cookie_make(&key, &sk->conn.remote.addr, &sk->conn.local.addr, opt->tfo);
+	opt->flags |= TCP_OPT_TFO;
+	opt->tfo_len = COOKIE_BYTES;
+	opt->tfo_exp = t->tfo_exp;
+}
+
 u32 tcp_fastopen_fill(struct stack *s, struct sock *sk, struct tcp *t, struct frame *f,
 	struct tcp_options *opt)
 {
 	const struct tcp_metric *m = tcp_metric_find(s, &sk->conn.remote.addr);
 	u32 len = t->snd_end - t->snd_nxt, n = 0;
 
+	if (t->tfo == TFO_CHILD)
+		fastopen_renew(s, sk, t, opt);
 	if (t->retries || t->state != TCP_SYN_SENT || t->tfo == TFO_NONE)
 		return 0;
+	t->tfo_used = true;
 	if (t->tfo == TFO_ASKS) {
 		opt->flags |= TCP_OPT_TFO;
+		opt->tfo_exp = t->tfo_exp = m && m->tried == 1;
 		return 0;
 	}
 	if (m && m->cookie_len && !t->tfo_no_cookie) {
 		opt->flags |= TCP_OPT_TFO;
+		opt->tfo_exp = m->cookie_exp;
 		opt->tfo_len = m->cookie_len;
 		memcpy(opt->tfo, m->cookie, m->cookie_len);
 	}
@@ -270,7 +298,10 @@ static void fastopen_remember(struct stack *s, const struct sock *sk, const stru
 	m->mss = t->peer_mss;
 	if (o->flags & TCP_OPT_TFO && o->tfo_len >= 4) {
 		m->cookie_len = o->tfo_len;
+		m->cookie_exp = o->tfo_exp;
 		memcpy(m->cookie, o->tfo, o->tfo_len);
+	} else if (t->tfo_fail == TFO_NO_COOKIE) {
+		m->tried = t->tfo_exp ? 2 : 1;
 	}
 	if (!lost) {
 		m->syn_losses = 0;

@@ -93,6 +93,7 @@ void tcp_request_send(struct stack *s, struct tcp_request *req, u8 flags)
 	if (flags & TH_SYN && req->tfo_len) {
 		h.opt.flags |= TCP_OPT_TFO;
 		h.opt.tfo_len = req->tfo_len;
+		h.opt.tfo_exp = req->tfo_exp;
 		memcpy(h.opt.tfo, req->tfo, sizeof(req->tfo));
 	}
 	tcp_send_bare(s, &h, req->tos, req->conn.ifindex);
@@ -192,8 +193,7 @@ void tcp_request_begin(
 }
 
 /* TCP_SAVE_SYN: the headers from IP on, or from Ethernet on. */
-static void tcp_save_syn(
-	struct stack *s, u32 mode, const struct tcp_segment *seg, struct tcp_request *req)
+ref tcp_save_syn(struct stack *s, u32 mode, const struct tcp_segment *seg)
 {
 	const struct pkt *p = seg->p;
 	u32 from = mode == SAVE_LINK && !(p->flags & PKT_LOOPED) ? p->l3 - LINK_HEADER_LEN : p->l3;
@@ -201,14 +201,14 @@ static void tcp_save_syn(
 	struct pkt *copy;
 	ref r;
 
-	if (from > p->start)
-		return;
+	if (!mode || from > p->start)
+		return 0;
 	r = pkt_alloc(s, size);
 	copy = pkt_get(s, r);
 	if (!copy)
-		return;
+		return 0;
 	memcpy(pkt_put(copy, size), p->data + from, size);
-	req->saved_syn = r;
+	return r;
 }
 
 static void tcp_request_new(struct stack *s, struct sock *listener, struct tcp *t,
@@ -222,8 +222,7 @@ static void tcp_request_new(struct stack *s, struct sock *listener, struct tcp *
 	}
 	from->conn.slab = req->conn.slab;
 	*req = *from;
-	if (t->save_syn)
-		tcp_save_syn(s, t->save_syn, seg, req);
+	req->saved_syn = tcp_save_syn(s, t->save_syn, seg);
 	tcp_request_begin(s, listener, t, req);
 	tcp_request_syn_ack(s, req);
 }

@@ -17,6 +17,8 @@ struct tcp_metric {
 	/* TCP Fast Open (RFC 7413 4.1.3) */
 	u16 mss; /* what the peer announced with the cookie */
 	u8 cookie_len, syn_losses;
+	bool cookie_exp; /* it came in the form of the experiment */
+	u8 tried;	 /* forms asked for in vain: 1 the option, 2 that of the experiment too */
 	u64 syn_lost_ns;
 	u8 cookie[TCP_TFO_COOKIE_MAX];
 };

@@ -4,7 +4,10 @@
 #include "stack/bytes.h"
 #include "stack/tcp_options.h"
 
-enum { KIND_EOL, KIND_NOP, KIND_MSS, KIND_WSCALE, KIND_SACK_OK, KIND_SACK, KIND_TIMESTAMP = 8, KIND_TFO = 34 };
+enum { KIND_EOL, KIND_NOP, KIND_MSS, KIND_WSCALE, KIND_SACK_OK, KIND_SACK, KIND_TIMESTAMP = 8, KIND_TFO = 34,
+	KIND_EXPERIMENT = 254 };
+
+#define TFO_MAGIC 0xf989u /* of the experiment, RFC 6994 */
 
 static bool parse_sack(struct tcp_options *o, const u8 *body, u32 len)
 {
@@ -22,12 +25,13 @@ static bool parse_sack(struct tcp_options *o, const u8 *body, u32 len)
 }
 
 /* RFC 7413 4.1.1: empty, or 4 to 16 bytes, an even number. */
-static bool parse_tfo(struct tcp_options *o, const u8 *body, u32 len)
+static bool parse_tfo(struct tcp_options *o, const u8 *body, u32 len, bool exp)
 {
 	if (len > sizeof(o->tfo) || len % 2 || (len && len < 4))
 		return false;
 	memcpy(o->tfo, body, len);
 	o->tfo_len = (u8)len;
+	o->tfo_exp = exp;
 	o->flags |= TCP_OPT_TFO;
 	return true;
 }
@@ -69,7 +73,11 @@ static bool parse_one(struct tcp_options *o, u8 kind, const u8 *body, u32 len, b
 		o->flags |= TCP_OPT_TIMESTAMP;
 		return true;
 	case KIND_TFO:
-		return !syn || parse_tfo(o, body, len);
+		return !syn || parse_tfo(o, body, len, false);
+	case KIND_EXPERIMENT: /* another one, or not beside the option itself */
+		if (!syn || len < 2 || get16(body) != TFO_MAGIC || o->flags & TCP_OPT_TFO)
+			return true;
+		return parse_tfo(o, body + 2, len - 2, true);
 	default:
 		return true; /* MUST-6 */
 	}
@@ -134,11 +142,13 @@ static u32 build_sack(const struct tcp_options *o, u8 *out, u32 room)
 
 static u32 build_tfo(const struct tcp_options *o, u8 *out)
 {
-	u32 at = 2;
+	u32 at = o->tfo_exp ? 4 : 2;
 
-	out[0] = KIND_TFO;
-	out[1] = (u8)(2 + o->tfo_len);
-	memcpy(out + 2, o->tfo, o->tfo_len);
+	out[0] = o->tfo_exp ? KIND_EXPERIMENT : KIND_TFO;
+	out[1] = (u8)(at + o->tfo_len);
+	if (o->tfo_exp)
+		put16(out + 2, TFO_MAGIC);
+	memcpy(out + at, o->tfo, o->tfo_len);
 	for (at += o->tfo_len; at % 4; at++)
 		out[at] = KIND_NOP;
 	return at;

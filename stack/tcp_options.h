@@ -34,6 +34,7 @@ struct tcp_options {
 	u32 sack_count;
 	struct tcp_sack_block sack[TCP_SACK_BLOCKS];
 	u8 tfo_len;
+	bool tfo_exp; /* in the form of the experiment of 2012, which Linux speaks still */
 	u8 tfo[16];
 };
 

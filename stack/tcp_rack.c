@@ -112,22 +112,26 @@ void tcp_rack_recovered(struct tcp *t)
 		t->reo_mult = 1;
 }
 
-/* RFC 6675's IsLost(), when RACK is switched off: more than two segments' bytes SACKed above. */
+/* RFC 6675's IsLost(), when RACK is switched off: above it three separate runs are SACKed, or more
+ * than two segments' bytes. */
 static u32 count_lost(const struct stack *s, struct tcp *t, struct tcp_sent *r)
 {
-	u32 above = 0, found = 0;
+	u32 above = 0, runs = 0, found = 0;
+	bool joined = false; /* what is above it is SACKed */
 
 	for (u32 i = r->count; i-- > 0;) {
 		const struct tcp_sent_run *run = tcp_sent_at(r, i);
 
 		if (run->flags & SENT_SACKED) {
 			above += run->end - run->start;
-		} else if (above > (t->dup_thresh - 1) * (u32)t->mss &&
+			runs += !joined;
+		} else if ((runs >= t->dup_thresh || above > (t->dup_thresh - 1) * (u32)t->mss) &&
 			   !(run->flags & (SENT_LOST | SENT_AGAIN))) {
 			found += run->end - run->start;
 			tcp_record_lose(s, t, r, i);
 			t->lost_hint = seq_min(t->lost_hint, run->start);
 		}
+		joined = run->flags & SENT_SACKED;
 	}
 	return found;
 }

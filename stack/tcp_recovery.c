@@ -598,13 +598,34 @@ bool tcp_recovery_next(struct stack *s, struct tcp *t, u32 *seq, u32 *end)
 	return true;
 }
 
-/* RFC 6675's NextSeg(), rule 4: once in a recovery, the end of what is in flight. */
+/* RFC 6675's NextSeg(), rule 3: below what is SACKed, and neither lost nor sent again. RACK would
+ * know. */
+static bool unproven(const struct tcp *t, struct tcp_sent *r, u32 *seq, u32 *end)
+{
+	for (u32 i = 0; i < r->count && seq_lt(tcp_sent_at(r, i)->start, t->fack); i++) {
+		const struct tcp_sent_run *run = tcp_sent_at(r, i);
+
+		if (run->flags & (SENT_SACKED | SENT_LOST | SENT_AGAIN))
+			continue;
+		*seq = run->start;
+		*end = run->end;
+		return true;
+	}
+	return false;
+}
+
+/* When there is no loss and nothing new to send: rule 3, and rule 4, once in a recovery the end of
+ * what is in flight. */
 bool tcp_recovery_rescue(struct stack *s, struct tcp *t, u32 *seq, u32 *end)
 {
 	struct tcp_sent *r = tcp_record(s, t);
 	const struct tcp_sent_run *last;
 
-	if (t->recovery != TCP_RECOVERY || !(t->flags & TCPF_SACK) || t->rescued || !r || !r->count)
+	if (t->recovery != TCP_RECOVERY || !(t->flags & TCPF_SACK) || !r || !r->count)
+		return false;
+	if (!(s->tunables.tcp_recovery & 1) && unproven(t, r, seq, end))
+		return true;
+	if (t->rescued)
 		return false;
 	last = tcp_sent_at(r, r->count - 1);
 	if (last->flags & (SENT_SACKED | SENT_TWICE) || seq_gt(last->end, t->recover))

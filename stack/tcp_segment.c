@@ -256,8 +256,10 @@ static bool tcp_check_rst(
 	if (!(seg->flags & TH_RST))
 		return true;
 	if (seg->seq != t->rcv_nxt) {
-		if (seq_in_window(seg->seq, t->rcv_nxt, tcp_rcv_window(t)))
+		if (seq_in_window(seg->seq, t->rcv_nxt, tcp_rcv_window(t))) {
+			tcp_blackhole_reset(s, t);
 			tcp_challenge(s, sk, t);
+		}
 		return false;
 	}
 	counter_inc(s, counter_tcp_reset_in);

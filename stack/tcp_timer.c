@@ -158,7 +158,10 @@ static void tcp_expire_rto(struct stack *s, struct sock *sk, struct tcp *t)
 
 	/* A peer that closed its window behind what it had offered, but answers, is alive (MUST-35,
 	 * SHLD-17). */
-	if (tcp_user_timeout(s, t) || (t->retries >= tcp_retries_max(s, sk, t) && !shut)) {
+	bool last = tcp_user_timeout(s, t) || (t->retries >= tcp_retries_max(s, sk, t) && !shut);
+
+	tcp_blackhole_timeout(s, t, last);
+	if (last) {
 		tcp_give_up(s, sk, t);
 		return;
 	}

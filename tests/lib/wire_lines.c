@@ -78,6 +78,12 @@ static void option_in(struct wire *w, struct wire_packet *p, char *text)
 		bytes[1] = (u8)(2 + w->cookie_len);
 		memcpy(bytes + 2, w->cookie, w->cookie_len);
 		put_option(p, bytes, 2 + w->cookie_len);
+	} else if (strcmp(text, "tfo-exp given") == 0) {
+		bytes[0] = 254;
+		bytes[1] = (u8)(4 + w->cookie_len);
+		memcpy(bytes + 2, "\xf9\x89", 2);
+		memcpy(bytes + 4, w->cookie, w->cookie_len);
+		put_option(p, bytes, 4 + w->cookie_len);
 	} else if (strncmp(text, "hex ", 4) == 0) {
 		u32 n = 0;
 
@@ -264,6 +270,18 @@ static u32 load(const u8 *p)
 	return (u32)p[0] << 24 | (u32)p[1] << 16 | (u32)p[2] << 8 | p[3];
 }
 
+static size_t cookie_text(
+	struct wire *w, const char *kind, const u8 *cookie, u32 len, char *out, size_t size)
+{
+	size_t n = (size_t)snprintf(out, size, "%s%s", kind, len ? " " : "");
+
+	w->cookie_len = len;
+	memcpy(w->cookie, cookie, len);
+	for (u32 i = 0; i < len; i++)
+		n += (size_t)snprintf(out + n, size - n, "%02x", cookie[i]);
+	return n;
+}
+
 /* One option of the engine as text; fails the script when its length is wrong. */
 static size_t option_text(struct wire *w, const u8 *o, u32 len, char *out, size_t size)
 {
@@ -281,14 +299,10 @@ static size_t option_text(struct wire *w, const u8 *o, u32 len, char *out, size_
 		w->flow.ts_known = true;
 		return (size_t)snprintf(out, size, ",ts %u %u", load(o + 2) - w->flow.our_ts, load(o + 6));
 	}
-	if (o[0] == 34 && len <= 18) {
-		w->cookie_len = len - 2;
-		memcpy(w->cookie, o + 2, len - 2);
-		n = (size_t)snprintf(out, size, ",tfo");
-		for (u32 i = 2; i < len; i++)
-			n += (size_t)snprintf(out + n, size - n, "%s%02x", i == 2 ? " " : "", o[i]);
-		return n;
-	}
+	if (o[0] == 34 && len <= 18)
+		return cookie_text(w, ",tfo", o + 2, len - 2, out, size);
+	if (o[0] == 254 && len >= 4 && len <= 20 && o[2] == 0xf9 && o[3] == 0x89)
+		return cookie_text(w, ",tfo-exp", o + 4, len - 4, out, size);
 	if (o[0] != 5 || len < 10 || (len - 2) % 8)
 		wire_fail(w, "option %u of %u bytes", o[0], len);
 	n = (size_t)snprintf(out, size, ",sack");
