@@ -72,6 +72,14 @@ const struct config_key config_keys[] = {
 		"4096 131072 6291456", "receive buffer of a TCP socket, in bytes"),
 	SYSCTL_AS("net.ipv4.tcp_wmem", tcp_wmem, 3, 4, 1, INT32_MAX, "MIN DEFAULT MAX",
 		"4096 16384 4194304", "send buffer of a TCP socket, in bytes"),
+	SYSCTL_AS("net.ipv4.tcp_mem", tcp_mem, 3, 4, 0, INT32_MAX, "LOW PRESSURE HIGH", NULL,
+		"memory of all TCP sockets, in pages of 4 KiB: above PRESSURE buffers stop growing "
+		"until LOW, above HIGH nobody gets more; default 3/8, 1/2 and 3/4 of the host's"),
+	SYSCTL_AS("net.ipv4.udp_mem", udp_mem, 3, 4, 0, INT32_MAX, "LOW PRESSURE HIGH", NULL,
+		"memory of all UDP sockets: above LOW only sockets below udp_rmem_min get more, above "
+		"HIGH nobody; default as tcp_mem"),
+	SYSCTL("net.ipv4.", udp_rmem_min, 1, INT32_MAX, "BYTES", "4096",
+		"what a UDP socket may have when udp_mem is short"),
 	{"net.ipv4.tcp_congestion_control", CONFIG_CHOICE, ONE(sysctl.tcp_congestion_control),
 		UNLIMITED, CONGESTION_CONTROLS, "cubic", "congestion control of a new TCP socket"},
 	{"net.ipv4.tcp_available_congestion_control", CONFIG_FIXED, NONE, CONGESTION_CONTROLS, NULL,

@@ -387,8 +387,7 @@ static bool repair_closed(struct stack *s, struct sock *sk, struct tcp *t)
 		tcp_done(s, sk, t, sk->error);
 	}
 	if (t && sock_get(s, self) && t->state == TCP_CLOSED && tcp_check(s, sk)) {
-		pktq_purge(s, &sk->rxq);
-		sk->rx_charged = 0;
+		sock_memory_purge(s, sk, &sk->rxq);
 		tcp_queue_free(s, sk, t);
 		tcp_ooo_purge(s, sk, t);
 		tcp_record_clear(s, t);
@@ -516,6 +515,7 @@ void stack_repair_end(struct stack *s)
 	s->tx_wait_head = 0;
 	repair_tcp_lists(s);
 	repair_sockets(s);
+	sock_memory_count(s, &s->tcp_memory, &s->udp_memory);
 	for (u32 i = 0; i < slab_touched(s, SLAB_SOCK); i++) {
 		struct sock *sk = slab_at(s, SLAB_SOCK, i);
 

@@ -107,6 +107,16 @@ u32 slab_in_use(const struct stack *s, enum slab_kind kind)
 	return slab_of(s, kind)->in_use;
 }
 
+bool slab_has_room(const struct stack *s, enum slab_kind kind)
+{
+	const struct slab *slab = slab_of(s, kind);
+
+	if (slab->in_use >= slab->limit)
+		return false;
+	return slab->in_use < slab->touched || slab->touched < slab->spans * slab->per_span ||
+	       (slab->spans < SLAB_SPANS_MAX && s->spans_used < s->size / SLAB_SPAN_BYTES);
+}
+
 void slab_discard(struct stack *s, ref r)
 {
 	struct slab_head *head = slab_any(s, r);

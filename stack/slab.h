@@ -137,6 +137,7 @@ static inline struct slab_head *slab_any(struct stack *s, ref r)
 void *slab_at(struct stack *s, enum slab_kind kind, u32 i);
 u32 slab_touched(const struct stack *s, enum slab_kind kind);
 u32 slab_in_use(const struct stack *s, enum slab_kind kind);
+bool slab_has_room(const struct stack *s, enum slab_kind kind); /* for one more */
 
 /* For repair.c: takes an object's name off without touching the free list, and makes all free lists
  * and counts anew. */

@@ -6,7 +6,7 @@
  * named in s->touched while it runs.
  */
 #include "stack/linux.h"
-#include "stack/sock_proto.h"
+#include "stack/sock_memory.h"
 
 #define SOCKS_MAX 262144u
 
@@ -646,8 +646,12 @@ void sock_free(struct stack *s, struct sock *sk)
 	if (sk->flags & SOCK_HASHED)
 		conn_remove(s, &sk->conn);
 	port_detach(s, &sk->conn);
-	pktq_purge(s, &sk->rxq);
-	pktq_purge(s, &sk->errq);
+	sock_memory_purge(s, sk, &sk->rxq);
+	sock_memory_purge(s, sk, &sk->errq);
+	if (sk->conn.proto == PROTO_TCP) { /* what plans hold will not find it any more */
+		sock_memory_give(s, &sk->rx_charged, sk->rx_charged);
+		sock_memory_give(s, &sk->tx_charged, sk->tx_charged);
+	}
 	if (sk->filter)
 		pkt_release(s, sk->filter);
 	if (sk->cork)

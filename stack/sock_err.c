@@ -8,7 +8,7 @@
  * the packet came from.
  */
 #include "stack/linux.h"
-#include "stack/sock_proto.h"
+#include "stack/sock_memory.h"
 
 #define QUOTE_MAX 576u
 
@@ -56,7 +56,7 @@ static void queue_report(struct stack *s, struct sock *sk, struct pkt *about,
 		p->ifindex = about->ifindex;
 		memcpy(p->data, &about->to.addr, sizeof(about->to.addr));
 	}
-	sk->rx_charged += pkt_truesize(p);
+	sock_memory_queued(s, sk, p, pkt_truesize(p));
 	pktq_push(s, &sk->errq, r);
 	sock_raise(s, sk, EV_ERR);
 }
@@ -123,7 +123,7 @@ s64 sock_errqueue_take(struct stack *s, struct sock *sk, struct plan *plan, u64 
 	};
 	if (take)
 		sock_plan_add(s, plan, r, p->start, take);
-	sk->rx_charged -= pkt_truesize(p);
+	sock_memory_taken(s, sk, p, pkt_truesize(p));
 	update_pending(s, sk, &plan->meta.report);
 	pkt_release(s, r);
 	return take;

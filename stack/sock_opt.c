@@ -6,11 +6,7 @@
  * is the kernel's (net/core/sock.c), as programs see which error comes first.
  */
 #include "stack/linux.h"
-#include "stack/sock_proto.h"
-
-/* Linux's SOCK_MIN_SNDBUF and SOCK_MIN_RCVBUF on 64-bit machines. */
-#define SNDBUF_MIN 4608u
-#define RCVBUF_MIN 2304u
+#include "stack/sock_memory.h"
 
 static const struct {
 	u8 name;
@@ -110,13 +106,13 @@ static bool get_by_table(const struct sock *sk, int name, int *value)
 static void set_sndbuf(struct sock *sk, u32 value)
 {
 	sk->options |= OPT_SNDBUF_LOCKED;
-	sk->sndbuf = MAX(MIN(value, 0x7fffffffu / 2) * 2, SNDBUF_MIN);
+	sk->sndbuf = MAX(MIN(value, 0x7fffffffu / 2) * 2, SOCK_SNDBUF_MIN);
 }
 
 static void set_rcvbuf(struct sock *sk, u32 value)
 {
 	sk->options |= OPT_RCVBUF_LOCKED;
-	sk->rcvbuf = MAX(MIN(value, 0x7fffffffu / 2) * 2, RCVBUF_MIN);
+	sk->rcvbuf = MAX(MIN(value, 0x7fffffffu / 2) * 2, SOCK_RCVBUF_MIN);
 }
 
 static void set_rcvlowat(struct stack *s, struct sock *sk, int value)

@@ -11,7 +11,7 @@
 #include "stack/ip.h"
 #include "stack/neigh.h"
 #include "stack/reasm.h"
-#include "stack/sock_proto.h"
+#include "stack/sock_memory.h"
 #include "stack/stack.h"
 #include "stack/tcp.h"
 
@@ -29,6 +29,7 @@ void stack_default_tunables(struct stack_tunables *t)
 	*t = (struct stack_tunables){
 		.tcp_rmem = {4096, 131072, 6291456},
 		.tcp_wmem = {4096, 16384, 4194304},
+		.udp_rmem_min = 4096,
 		.rmem_default = 212992,
 		.rmem_max = 212992,
 		.wmem_default = 212992,
@@ -220,6 +221,7 @@ struct stack *stack_init(void *memory, u64 size, u64 limit, const struct stack_c
 	wheel_init(s);
 	if (!stack_init_memory(s))
 		return NULL;
+	sock_memory_init(s);
 	sock_init(s);
 	tcp_init(s);
 	stack_init_netifs(s, config);

@@ -54,6 +54,8 @@ struct icmp_bucket {
 /* Tunables: the kernel's sysctl names and units. */
 struct stack_tunables {
 	u32 tcp_rmem[3], tcp_wmem[3]; /* bytes */
+	u32 tcp_mem[3], udp_mem[3];   /* pages of 4 KiB; 0: by the size of the region */
+	u32 udp_rmem_min;	      /* bytes */
 	u32 rmem_default, rmem_max, wmem_default, wmem_max;
 	u32 somaxconn, tcp_max_syn_backlog;
 	u16 tcp_fastopen;	/* bits: TFO_* of tcp.h */
@@ -146,6 +148,9 @@ struct stack {
 	struct icmp_bucket icmp_bucket[STACK_ICMP_BUCKETS];
 	struct tcp_metric metric[STACK_METRICS];
 	u32 reasm_bytes;
+	u64 tcp_memory, udp_memory; /* bytes that sockets hold (sock_memory.c) */
+	u64 tcp_pressure_ns;	    /* since when TCP is short of memory, 0: it is not */
+	u32 evict_next;		    /* tcp_evict.c: where it looks next */
 	u32 neigh_queued;	  /* frames that wait for a neighbour */
 	ref loop_head, loop_tail; /* packets for ourselves, delivered by stack_run_loopback */
 	bool looping; /* stack_run_loopback is at work: calls from within return at once */

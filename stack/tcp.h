@@ -58,6 +58,7 @@ enum tcp_flag {
 		1 << 25, /* a small segment is waiting to be read (Linux's ICSK_ACK_PUSHED) */
 	TCPF_PATH_SHRUNK = 1 << 28, /* a segment was too large for the path */
 	TCPF_FIN_SEEN = 1 << 26,    /* the peer's FIN has come, in order or not */
+	TCPF_NO_MEMORY = 1 << 27,   /* text in the window was dropped: the next one is shut */
 };
 
 enum tcp_recovery { TCP_OPEN, TCP_RECOVERY, TCP_LOSS };
@@ -174,6 +175,7 @@ struct tcp {
 	u32 window_clamp;
 	ref ooo; /* packet that holds a struct tcp_ranges */
 	u32 ooo_bytes;
+	u32 collapse_at; /* tcp_prune.c: what waits is put together at this charge, not before */
 	u32 recent[4]; /* a number in each range that was reported last, newest first (RFC 2018 4)
 			*/
 	u32 dsack_start, dsack_end;

@@ -93,6 +93,8 @@ static int tcp_connect(struct stack *s, struct sock *sk, const struct endpoint *
 /* Linux's sk_stream_is_writeable and tcp_stream_memory_free, for waking. */
 static bool tcp_may_write(const struct stack *s, const struct sock *sk, const struct tcp *t)
 {
+	if (sk->tx_charged && !tcp_send_allows(s, sk)) /* what is queued goes first, and wakes */
+		return false;
 	if (sk->sndbuf < sk->tx_charged || sk->sndbuf - sk->tx_charged < sk->tx_charged / 2)
 		return false;
 	return 2 * (u64)(t->snd_end - t->snd_nxt) < tcp_notsent_lowat(s, t);

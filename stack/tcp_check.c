@@ -71,6 +71,8 @@ static const char *tcp_check_receive(struct stack *s, const struct sock *sk, con
 	u32 bytes = 0, charged = 0;
 	const char *why;
 
+	for (const struct pkt *p = pkt_get(s, sk->errq.head); p; p = pkt_get(s, p->next))
+		charged += pkt_truesize(p);
 	for (const struct pkt *p = pkt_get(s, sk->rxq.head); p; p = pkt_get(s, p->next)) {
 		bytes += pkt_len(p);
 		charged += pkt_truesize(p);

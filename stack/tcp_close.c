@@ -189,6 +189,8 @@ static void tcp_orphan(struct stack *s, struct sock *sk, struct tcp *t)
 		tcp_abort(s, sk, t);
 		return;
 	}
+	if (tcp_evict_orphan(s, sk, t))
+		return;
 	if (t->state == TCP_FIN_WAIT_2) {
 		tcp_fin_wait_2(s, sk, t);
 		return;
@@ -236,8 +238,7 @@ int tcp_disconnect(struct stack *s, struct sock *sk)
 			tcp_send_reset(s, sk, t);
 	}
 	tcp_release(s, sk, t);
-	pktq_purge(s, &sk->rxq);
-	sk->rx_charged = 0;
+	sock_memory_purge(s, sk, &sk->rxq);
 	tcp_block_reset(t);
 	sock_raise(s, sk, EV_ERR); /* whoever waits for a connection or data learns of it */
 	return 0;

@@ -10,7 +10,7 @@
 
 #include "stack/linux.h"
 #include "stack/seq.h"
-#include "stack/sock_proto.h"
+#include "stack/sock_memory.h"
 #include "stack/tcp.h"
 #include "stack/tcp_metrics.h"
 #include "stack/tcp_options.h"
@@ -388,7 +388,18 @@ void tcp_urgent(struct stack *s, struct sock *sk, struct tcp *t, const struct tc
 u32 tcp_rcv_window(const struct tcp *t); /* what is left of the window advertised */
 void tcp_sack_blocks(struct stack *s, struct tcp *t, struct tcp_options *opt);
 void tcp_ooo_purge(struct stack *s, struct sock *sk, struct tcp *t);
+void tcp_ooo_drop_last(struct stack *s, struct sock *sk, struct tcp *t);
 struct tcp_ranges *tcp_ooo(struct stack *s, const struct tcp *t);
+
+/* --- tcp_prune.c, tcp_evict.c: when memory is short --- */
+/* Is there room for the segment's text? False: it is to be dropped. */
+bool tcp_prune(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_segment *seg);
+/* Is there memory for so many bytes of text, whatever the receive buffer says? */
+bool tcp_prune_allows(struct stack *s, const struct sock *sk, u32 len);
+void tcp_prune_read(const struct sock *sk, struct tcp *t); /* the program has taken bytes */
+bool tcp_evict(struct stack *s, const struct sock *asks); /* true: somebody has given some back */
+void tcp_evict_out(struct stack *s, struct sock *sk, struct tcp *t); /* reset: memory is short */
+bool tcp_evict_orphan(struct stack *s, struct sock *sk, struct tcp *t); /* true: it was too much */
 
 /* --- tcp_window.c: the receive window and its growth --- */
 /* What is window of so many bytes of receive buffer. */
@@ -398,7 +409,7 @@ static inline u32 tcp_share(const struct tcp *t, u32 bytes)
 }
 u32 tcp_space(const struct sock *sk, const struct tcp *t); /* bytes of window that the receive buffer has room for */
 void tcp_window_init(struct stack *s, const struct sock *sk, u32 mss, u32 *wnd, u8 *wscale);
-u32 tcp_window_select(struct sock *sk,
+u32 tcp_window_select(struct stack *s, struct sock *sk,
 	struct tcp *t); /* the window to advertise now, in bytes; moves rcv_wnd_end */
 void tcp_window_read(struct stack *s, struct sock *sk, struct tcp *t,
 	u32 copied); /* the program has taken bytes */
@@ -464,6 +475,7 @@ int tcp_getopt(struct stack *s, struct sock *sk, int name, void *val, u32 *len);
 int tcp_ioctl(struct stack *s, struct sock *sk, unsigned request, int *value);
 void tcp_opt_changed(struct stack *s, struct sock *sk, int level, int name);
 bool tcp_memory_tight(const struct stack *s);
+bool tcp_send_allows(const struct stack *s, const struct sock *sk); /* more than one small packet */
 void tcp_sndbuf_grow(struct stack *s, struct sock *sk, struct tcp *t);
 u32 tcp_available(
 	const struct sock *sk, const struct tcp *t); /* in-order bytes that wait for the program */

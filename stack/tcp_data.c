@@ -20,7 +20,7 @@ void tcp_sndbuf_grow(struct stack *s, struct sock *sk, struct tcp *t)
 	u64 want = 2ull * MAX(t->cwnd, tcp_cc_initial_window(t->mss));
 
 	want = MIN(want + want / 2 + BULK_BYTES, s->tunables.tcp_wmem[2]);
-	if (!(sk->options & OPT_SNDBUF_LOCKED) && want > sk->sndbuf)
+	if (!(sk->options & OPT_SNDBUF_LOCKED) && !sock_memory_fixed(s) && want > sk->sndbuf)
 		sk->sndbuf = (u32)want;
 }
 
@@ -85,6 +85,13 @@ static u32 tcp_reserve_tail(struct stack *s, struct tcp *t, struct plan *plan, u
 	return n;
 }
 
+bool tcp_send_allows(const struct stack *s, const struct sock *sk)
+{
+	return !tcp_memory_tight(s) &&
+	       sock_memory_allows(
+		       s, sk, PKT_LARGE_ROOM, sk->tx_charged, s->tunables.tcp_wmem[0]);
+}
+
 /* A new packet for some of len bytes, charged; 0 when there is no room. */
 static u32 tcp_reserve_packet(
 	struct stack *s, struct sock *sk, struct tcp *t, struct plan *plan, u64 len)
@@ -97,7 +104,7 @@ static u32 tcp_reserve_packet(
 	ref pkt = 0;
 	u32 n;
 
-	if (tcp_memory_tight(s)) {
+	if (!tcp_send_allows(s, sk) && !(tcp_evict(s, sk) && tcp_send_allows(s, sk))) {
 		if (sk->tx_charged)
 			return 0;
 		want = MIN(want, PKT_SMALL_ROOM - PKT_HEADROOM);
@@ -114,7 +121,7 @@ static u32 tcp_reserve_packet(
 		return 0;
 	n = (u32)MIN(p->room - p->end, len);
 	if (sock_plan_add(s, plan, pkt, p->end, n))
-		sk->tx_charged += pkt_truesize(p);
+		sock_memory_take(s, &sk->tx_charged, pkt_truesize(p));
 	else
 		n = 0;
 	pkt_release(s, pkt); /* the plan holds it */
@@ -135,6 +142,9 @@ static int tcp_send_full(struct stack *s, struct sock *sk, struct tcp *t)
 /* No packet is to be had: wait for an acknowledgement that gives some back, if one is to come. */
 static int tcp_send_starved(struct stack *s, struct sock *sk, struct tcp *t)
 {
+	/* Linux's sk_stream_moderate_sndbuf */
+	if (!(sk->options & OPT_SNDBUF_LOCKED))
+		sk->sndbuf = MAX(MIN(sk->sndbuf, sk->tx_charged / 2), SOCK_SNDBUF_MIN);
 	return t->snd_una == t->snd_end ? -ENOBUFS : tcp_send_full(s, sk, t);
 }
 
@@ -174,7 +184,7 @@ static void tcp_uncharge_span(struct stack *s, struct sock *sk, ref pkt)
 	const struct pkt *p = pkt_get(s, pkt);
 
 	if (p)
-		sk->tx_charged -= MIN(sk->tx_charged, pkt_truesize(p));
+		sock_memory_give(s, &sk->tx_charged, pkt_truesize(p));
 }
 
 static void tcp_commit_packet(
@@ -201,7 +211,7 @@ static u32 tcp_commit_tail(
 		return n;
 	}
 	if (!p->mark && p->refs == 1) { /* acknowledged meanwhile: it is the plan's alone */
-		sk->tx_charged += pkt_truesize(p);
+		sock_memory_take(s, &sk->tx_charged, pkt_truesize(p));
 		tcp_commit_packet(s, sk, t, span, n);
 		return n;
 	}
@@ -211,7 +221,7 @@ static u32 tcp_commit_tail(
 	if (!q)
 		return 0;
 	memcpy(pkt_put(q, n), p->data + span->offset, n);
-	sk->tx_charged += pkt_truesize(q);
+	sock_memory_take(s, &sk->tx_charged, pkt_truesize(q));
 	tcp_queue_append(s, sk, t, copy);
 	return n;
 }
@@ -301,7 +311,7 @@ void tcp_consume(struct stack *s, struct sock *sk, struct tcp *t, u32 n)
 		}
 		n -= len;
 		sk->stamp_ns = p->time_ns;
-		sk->rx_charged -= MIN(sk->rx_charged, pkt_truesize(p));
+		sock_memory_give(s, &sk->rx_charged, pkt_truesize(p));
 		pkt_release(s, pktq_pop(s, &sk->rxq));
 	}
 }

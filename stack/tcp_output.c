@@ -98,7 +98,7 @@ static void tcp_fill_header(struct stack *s, struct sock *sk, struct tcp *t, str
 		.local = &sk->conn.local,
 		.remote = &sk->conn.remote,
 		.ack = t->rcv_nxt,
-		.window = (u16)(tcp_window_select(sk, t) >> t->rcv_wscale),
+		.window = (u16)(tcp_window_select(s, sk, t) >> t->rcv_wscale),
 		.flags = TH_ACK,
 	};
 	if (t->flags & TCPF_TIMESTAMP) { /* RFC 7323 3.2 */

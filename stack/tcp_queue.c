@@ -40,7 +40,7 @@ static void tcp_queue_pop(struct stack *s, struct sock *sk, struct tcp *t)
 		t->snd_cursor = t->snd_head;
 	p->next = 0;
 	p->mark = 0;
-	sk->tx_charged -= MIN(sk->tx_charged, pkt_truesize(p));
+	sock_memory_give(s, &sk->tx_charged, pkt_truesize(p));
 	pkt_release(s, head);
 }
 

@@ -196,6 +196,8 @@ void tcp_tlp_arm(struct stack *s, struct tcp *t)
 		!r || !r->count || r->sacked || t->probe_out || !tcp_synchronized(t) ||
 		t->rtx_at == NEVER)
 		return;
+	if (seq_gt(t->snd_nxt, t->snd_una + t->snd_wnd)) /* a window that shrank: nothing may go */
+		return;
 	if (t->rtt.srtt_ns) {
 		pto = 2 * t->rtt.srtt_ns;
 		if (tcp_flight(t) <= t->mss)
@@ -221,8 +223,10 @@ bool tcp_tlp_send(struct stack *s, struct sock *sk, struct tcp *t)
 
 		if (end - start > t->mss)
 			start = end - t->mss;
-		if (!tcp_retransmit(s, sk, t, start, end, &sent_end))
+		if (!tcp_retransmit(s, sk, t, start, end, &sent_end)) {
+			t->tlp_at = NEVER;
 			return false;
+		}
 		tcp_recovery_sent(s, t, start, sent_end);
 		t->probe_again = true;
 	} else {

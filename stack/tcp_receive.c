@@ -5,8 +5,8 @@
  * The first copy of a byte that is accepted stays; nothing beyond the window advertised is stored.
  * The out-of-order queue is a set of ranges (tcp_ranges.h) in a packet buffer of its own; each
  * range holds the chain of its packets, so that a segment finds its place by binary search however
- * a peer orders its segments. When the set is full, or the memory charged reaches the receive
- * buffer, what lies furthest ahead goes first. Memory is charged by what a packet occupies: small
+ * a peer orders its segments. When the set is full, what lies furthest ahead goes first; when the
+ * receive buffer is, tcp_prune.c finds room. Memory is charged by what a packet occupies: small
  * payloads are moved to small packets, or into the room left behind the packet before them.
  */
 #include <string.h>
@@ -25,9 +25,9 @@ struct tcp_ranges *tcp_ooo(struct stack *s, const struct tcp *t)
 	return tcp_set_get(s, t->ooo);
 }
 
-static void tcp_uncharge(struct sock *sk, const struct pkt *p)
+static void tcp_uncharge(struct stack *s, struct sock *sk, const struct pkt *p)
 {
-	sk->rx_charged -= MIN(sk->rx_charged, pkt_truesize(p));
+	sock_memory_give(s, &sk->rx_charged, pkt_truesize(p));
 }
 
 /* Releases the packets of a range and takes it out. */
@@ -40,7 +40,7 @@ static void tcp_ooo_drop(
 	for (struct pkt *p = pkt_get(s, at); p; p = pkt_get(s, at)) {
 		ref next = p->next;
 
-		tcp_uncharge(sk, p);
+		tcp_uncharge(s, sk, p);
 		p->next = 0;
 		pkt_release(s, at);
 		at = next;
@@ -59,6 +59,18 @@ void tcp_ooo_purge(struct stack *s, struct sock *sk, struct tcp *t)
 	pkt_release(s, t->ooo);
 	t->ooo = 0;
 	t->ooo_bytes = 0;
+}
+
+void tcp_ooo_drop_last(struct stack *s, struct sock *sk, struct tcp *t)
+{
+	struct tcp_ranges *r = tcp_ooo(s, t);
+
+	if (!r || !r->count)
+		return;
+	counter_inc(s, counter_tcp_ooo_drop);
+	tcp_ooo_drop(s, sk, t, r, r->count - 1);
+	if (r->count == 0)
+		tcp_ooo_purge(s, sk, t);
 }
 
 /* Moves a packet's bytes behind those of another that has room for them. */
@@ -123,7 +135,7 @@ static void tcp_queue_in_order(struct stack *s, struct sock *sk, struct tcp *t, 
 		sk->rxq.bytes += len;
 	} else {
 		pkt = pkt_compact(s, pkt);
-		sk->rx_charged += pkt_truesize(pkt_get(s, pkt));
+		sock_memory_take(s, &sk->rx_charged, pkt_truesize(pkt_get(s, pkt)));
 		pktq_push(s, &sk->rxq, pkt);
 	}
 	t->rcv_nxt += len;
@@ -167,7 +179,7 @@ static void tcp_ooo_insert(struct stack *s, struct sock *sk, struct tcp *t, ref 
 		pkt = pkt_compact(s, pkt);
 		p = pkt_get(s, pkt);
 		p->next = 0;
-		sk->rx_charged += pkt_truesize(p);
+		sock_memory_take(s, &sk->rx_charged, pkt_truesize(p));
 	}
 	if (after) {
 		at->end = end;
@@ -265,31 +277,6 @@ static void tcp_note_recent(struct tcp *t, u32 seq)
 	t->recent[0] = seq;
 }
 
-/*
- * The window promised room, but small packets occupy more than it counts: then what is out of order
- * makes way for what is in order, and the program has to read first if that is not enough.
- */
-static bool tcp_no_room(struct stack *s, struct sock *sk, struct tcp *t, u32 seq)
-{
-	struct tcp_ranges *r = tcp_ooo(s, t);
-
-	if (tcp_memory_tight(s) && (sk->rxq.count || seq_gt(seq, t->rcv_nxt))) {
-		counter_inc(s, counter_tcp_memory);
-		return true;
-	}
-	if (sk->rx_charged <= 2 * sk->rcvbuf)
-		return false;
-	if (seq_gt(seq, t->rcv_nxt))
-		return true;
-	while (r && r->count && sk->rx_charged > 2 * sk->rcvbuf) {
-		counter_inc(s, counter_tcp_ooo_drop);
-		tcp_ooo_drop(s, sk, t, r, r->count - 1);
-	}
-	if (r && r->count == 0)
-		tcp_ooo_purge(s, sk, t);
-	return sk->rx_charged > 2 * sk->rcvbuf && sk->rxq.count;
-}
-
 void tcp_receive(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_segment *seg)
 {
 	u32 seq = seg->seq, end = seq + seg->len, edge = t->rcv_wnd_end, before = t->rcv_nxt,
@@ -314,7 +301,7 @@ void tcp_receive(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_seg
 			return;
 		pkt_trim(seg->p, edge - seq);
 	}
-	if (tcp_no_room(s, sk, t, seq)) {
+	if (!tcp_prune(s, sk, t, seg)) {
 		counter_inc(s, counter_tcp_rcvbuf);
 		t->flags |= TCPF_ACK_NOW;
 		return;

@@ -165,6 +165,8 @@ static void tcp_expire_rto(struct stack *s, struct sock *sk, struct tcp *t)
 		tcp_give_up(s, sk, t);
 		return;
 	}
+	if (tcp_evict_orphan(s, sk, t)) /* Linux's tcp_out_of_resources */
+		return;
 	if (tcp_synchronized(t)) {
 		counter_inc(s, counter_tcp_timeout);
 		tcp_recovery_timeout(s, t);
@@ -204,6 +206,8 @@ static void tcp_expire_persist(struct stack *s, struct sock *sk, struct tcp *t)
 		tcp_give_up(s, sk, t);
 		return;
 	}
+	if (tcp_evict_orphan(s, sk, t))
+		return;
 	t->rtx_at = NEVER;
 	if (t->snd_wnd && t->snd_nxt != t->snd_end) {
 		tcp_output_forced(s, sk, t);

@@ -13,6 +13,8 @@
  */
 #include "stack/tcp_conn.h"
 
+#define PRESSED_SEGMENTS 4u
+
 static u32 tcp_full_space(const struct sock *sk, const struct tcp *t)
 {
 	return tcp_share(t, sk->rcvbuf);
@@ -57,13 +59,43 @@ static u32 tcp_round_up(u32 n, u8 shift)
 	return (n + unit - 1) & ~(unit - 1);
 }
 
-u32 tcp_window_select(struct sock *sk, struct tcp *t)
+/* Linux's __tcp_select_window under pressure: room for a few segments only; and none behind unread
+ * text that there would be no memory for (tcp_prune.c). */
+static u32 tcp_free_space(struct stack *s, const struct sock *sk, const struct tcp *t, u32 full)
 {
-	u32 now = tcp_rcv_window(t), full = tcp_full_space(sk, t), free = tcp_space(sk, t), mss, wnd;
+	u32 free = MIN(tcp_space(sk, t), full);
 
+	if (sk->rxq.count && !tcp_prune_allows(s, sk, t->rcv_mss))
+		return 0;
+	if (sock_memory_pressure(s) && free < full / 2)
+		return MIN(free, PRESSED_SEGMENTS * (u32)t->adv_mss);
+	return free;
+}
+
+static void tcp_window_count(struct stack *s, u32 before, u32 now, bool closed)
+{
+	if (before && !now)
+		counter_inc(s, counter_tcp_window_closed);
+	else if (!before && now)
+		counter_inc(s, counter_tcp_window_opened);
+	else if (now && closed)
+		counter_inc(s, counter_tcp_window_zero);
+}
+
+u32 tcp_window_select(struct stack *s, struct sock *sk, struct tcp *t)
+{
+	u32 now = tcp_rcv_window(t), full = tcp_full_space(sk, t), free, mss, wnd;
+	bool closed;
+
+	if (t->flags & TCPF_NO_MEMORY) {
+		t->flags &= ~(u32)TCPF_NO_MEMORY;
+		t->rcv_wnd_end = t->rcv_nxt;
+		tcp_window_count(s, now, 0, true);
+		return 0;
+	}
 	if (t->window_clamp)
 		full = MIN(full, t->window_clamp);
-	free = MIN(free, full);
+	free = tcp_free_space(s, sk, t, full);
 	mss = MIN(t->rcv_mss, full);
 	if (free < full / 2 && (free < full >> 4 || free < mss))
 		wnd = 0;
@@ -73,9 +105,11 @@ u32 tcp_window_select(struct sock *sk, struct tcp *t)
 		wnd = free - free % mss;
 	else
 		wnd = now;
+	closed = !wnd;
 	wnd = MAX(wnd, tcp_round_up(now, t->rcv_wscale));
 	wnd = MIN(wnd, 65535u << t->rcv_wscale);
 	t->rcv_wnd_end = seq_max(t->rcv_wnd_end, t->rcv_nxt + wnd);
+	tcp_window_count(s, now, wnd, closed);
 	return wnd;
 }
 
@@ -105,7 +139,8 @@ static void tcp_rcvbuf_grow(struct stack *s, struct sock *sk, struct tcp *t)
 	if (!t->rcv_rtt_ns || s->now_ns - t->drs_ns < t->rcv_rtt_ns)
 		return;
 	if (copied > t->drs_space) {
-		if (s->tunables.tcp_moderate_rcvbuf && !(sk->options & OPT_RCVBUF_LOCKED)) {
+		if (s->tunables.tcp_moderate_rcvbuf && !(sk->options & OPT_RCVBUF_LOCKED) &&
+			!sock_memory_fixed(s)) {
 			window = 2ull * copied + 16ull * t->rcv_mss;
 			if (t->drs_space)
 				window += 2 * window * (copied - t->drs_space) / t->drs_space;
@@ -124,7 +159,8 @@ static void tcp_rcvbuf_grow(struct stack *s, struct sock *sk, struct tcp *t)
 
 /* Linux's __tcp_cleanup_rbuf: an ACK that waited is sent when the program has caught up, or the
  * window opens well. */
-static bool tcp_update_worth(const struct sock *sk, const struct tcp *t, u32 copied)
+static bool tcp_update_worth(
+	struct stack *s, const struct sock *sk, const struct tcp *t, u32 copied)
 {
 	u32 now = tcp_rcv_window(t), full = tcp_full_space(sk, t), free;
 
@@ -139,7 +175,7 @@ static bool tcp_update_worth(const struct sock *sk, const struct tcp *t, u32 cop
 		full = MIN(full, t->window_clamp);
 	if (2 * (u64)now > full)
 		return false;
-	free = MIN(tcp_space(sk, t), full);
+	free = tcp_free_space(s, sk, t, full);
 	if (free < full / 2 && (free < full >> 4 || free < t->rcv_mss))
 		return false;
 	return free && free >= 2 * (u64)now;
@@ -147,9 +183,11 @@ static bool tcp_update_worth(const struct sock *sk, const struct tcp *t, u32 cop
 
 void tcp_window_read(struct stack *s, struct sock *sk, struct tcp *t, u32 copied)
 {
-	if (copied)
+	if (copied) {
 		tcp_rcvbuf_grow(s, sk, t);
-	if (tcp_synchronized(t) && !(t->flags & TCPF_RCV_FIN) && tcp_update_worth(sk, t, copied)) {
+		tcp_prune_read(sk, t);
+	}
+	if (tcp_synchronized(t) && !(t->flags & TCPF_RCV_FIN) && tcp_update_worth(s, sk, t, copied)) {
 		tcp_send_ack(s, sk, t);
 		tcp_timer_update(s, sk, t);
 	}

@@ -176,7 +176,7 @@ static s64 udp_recv_take(struct stack *s, struct sock *sk, struct plan *plan, u6
 	sk->stamp_ns = p->time_ns;
 	if (plan->flags & LX_MSG_PEEK)
 		return take;
-	sk->rx_charged -= udp_charge(p);
+	sock_memory_taken(s, sk, p, udp_charge(p));
 	pktq_pop(s, &sk->rxq);
 	pkt_release(s, r);
 	return take;

@@ -2,7 +2,7 @@
 #ifndef STACK_UDP_H
 #define STACK_UDP_H
 
-#include "stack/sock_proto.h"
+#include "stack/sock_memory.h"
 
 enum {
 	UDP_HEADER = 8,

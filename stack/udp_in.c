@@ -97,8 +97,12 @@ static void enqueue(struct stack *s, struct sock *sk, ref pkt)
 	}
 	pkt = pkt_compact(s, pkt);
 	p = pkt_get(s, pkt);
+	if (!sock_memory_udp_allows(s, sk, pkt_truesize(p))) {
+		refuse(s, sk, pkt, counter_udp_memory);
+		return;
+	}
 	p->mark = sk->rx_dropped; /* SO_RXQ_OVFL reports what had been lost by then */
-	sk->rx_charged += udp_charge(p);
+	sock_memory_queued(s, sk, p, udp_charge(p));
 	pktq_push(s, &sk->rxq, pkt);
 	counter_inc(s, counter_udp_in);
 	sock_raise(s, sk, EV_IN);

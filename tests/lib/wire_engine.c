@@ -78,6 +78,8 @@ static void take_frame(struct wire *w, const struct stack_piece *pieces, int cou
 
 static void check_invariants(struct wire *w)
 {
+	u64 tcp, udp;
+
 	for (u32 i = 0; i < slab_touched(w->s, SLAB_SOCK); i++) {
 		struct sock *sk = slab_at(w->s, SLAB_SOCK, i);
 		const char *broken = sk && sk->conn.proto == PROTO_TCP ? tcp_check(w->s, sk) : NULL;
@@ -85,6 +87,9 @@ static void check_invariants(struct wire *w)
 		if (broken)
 			wire_fail(w, "invariant broken: %s", broken);
 	}
+	sock_memory_count(w->s, &tcp, &udp);
+	if (tcp != w->s->tcp_memory || udp != w->s->udp_memory)
+		wire_fail(w, "invariant broken: memory of all sockets");
 }
 
 /* What the engine has to send leaves; done after every entry. */
