@@ -14,6 +14,9 @@ CC      = gcc
 endif
 SAN    ?=
 TIME   ?= 60
+WAN_RUNS ?= 1
+WAN_SECONDS ?= 10
+MEDIAN ?= 0.9
 
 # $(call say,WHAT) in front of a command prints a short line instead of it.
 say = $(if $(V),,@printf '%-7s %s\n' '$(1)' '$@' &&)
@@ -139,6 +142,7 @@ $(BUILD)/tests/fuzz/%: $(BUILD)/obj/tests/fuzz/%.o $(BUILD)/libtest.a $(BUILD)/l
 bench: deps
 	$(MAKE) -j$(jobs) all tests
 	BUILD=$(BUILD) tests/bench/run
+	BUILD=$(BUILD) WAN_RUNS=$(WAN_RUNS) WAN_SECONDS=$(WAN_SECONDS) MEDIAN=$(MEDIAN) tests/bench/wan
 
 deps:
 	@tests/lib/deps tests/deps.txt

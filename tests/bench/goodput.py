@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Both ends of a bulk transfer that is measured from the connect on.
 
-    goodput.py serve PORT SECONDS            counts what arrives in SECONDS, prints Mbit/s
+    goodput.py serve PORT SECONDS [FROM]     counts what arrives in SECONDS, but for the first FROM; prints Mbit/s
     goodput.py send HOST PORT SECONDS CC     the sender is the client
     goodput.py serve-send PORT SECONDS CC    the other way: the sender is the server ...
     goodput.py fetch HOST PORT SECONDS       ... and the client counts
@@ -21,7 +21,7 @@ def listen(port):
     return s.accept()[0]
 
 
-def count(conn, begin, seconds):
+def count(conn, begin, seconds, skip=0.0):
     view = memoryview(bytearray(1 << 20))
     total = 0
     if begin is None:
@@ -29,6 +29,7 @@ def count(conn, begin, seconds):
         while len(head) < 8:
             head += conn.recv(8 - len(head))
         begin = struct.unpack("d", head)[0]
+    counts_from = begin + skip
     while (left := begin + seconds - time.monotonic()) > 0:
         conn.settimeout(left)
         try:
@@ -37,8 +38,9 @@ def count(conn, begin, seconds):
             break
         if not n:
             break
-        total += n
-    print("%.3f" % (total * 8 / seconds / 1e6), flush=True)
+        if time.monotonic() >= counts_from:
+            total += n
+    print("%.3f" % (total * 8 / (seconds - skip) / 1e6), flush=True)
 
 
 def send(conn, begin, seconds):
@@ -79,7 +81,7 @@ def connect(host, port, cc):
 
 def main(mode, *args):
     if mode == "serve":
-        count(listen(int(args[0])), None, float(args[1]))
+        count(listen(int(args[0])), None, float(args[1]), float(args[2]) if len(args) > 2 else 0.0)
     elif mode == "send":
         conn, begin = connect(args[0], int(args[1]), args[3])
         send(conn, begin, float(args[2]))

@@ -83,7 +83,8 @@ e2e_setup() {
 
 e2e_cleanup() {
 	trap - EXIT
-	for ns in "$APP_NS" "$KERNEL_NS" "$PEER_NS"; do
+	# A benchmark that has changed APP_NS ends here too.
+	for ns in "us-app-$$" "$KERNEL_NS" "$PEER_NS"; do
 		[ -e "/run/netns/$ns" ] || continue
 		end_all "$ns"
 		ip netns del "$ns" || true
