@@ -221,6 +221,8 @@ static void call_info(struct wire *w)
 		got = bbr_of(t)->state;
 	else if (strcmp(field, "bbr_min_rtt_us") == 0)
 		got = bbr_of(t)->min_rtt_us;
+	else if (strcmp(field, "saved_syn") == 0) /* bytes */
+		got = t->saved_syn ? pkt_len(pkt_get(w->s, t->saved_syn)) : 0;
 	else if (strcmp(field, "app_limited") == 0)
 		got = t->rate_limited;
 	else if (strcmp(field, "mss") == 0)
