@@ -26,7 +26,9 @@
  * inflight_shortterm to seven tenths of what was in flight, once in a window of data as RFC 3168
  * 6.1.2 wants it.
  *
- * What an interval of time needs of randomness comes from the connection's initial sequence number.
+ * This file has the states and what follows of them; tcp_bbr_model.c has the estimates, and tcp_bbr.h
+ * what both share. What an interval of time needs of randomness comes from the connection's initial sequence
+ * number.
  */
 #include "stack/tcp_bbr.h"
 
@@ -41,45 +43,16 @@ enum {
 	UP_PACING_GAIN = 125,
 	UP_CWND_GAIN = 225,
 	PROBE_RTT_CWND_GAIN = 50,
-	PACING_MARGIN = 1,    /* PacingMarginPercent */
-	LOSS_THRESH = 2,      /* percent */
-	BETA = 70,	      /* percent */
-	HEADROOM = 15,	      /* percent */
 	FULL_LOSS_COUNT = 6,  /* StartupFullLossCnt */
-	EXTRA_ACKED_ROUNDS = 5, /* each of two halves of ExtraAckedFilterLen */
 	RENO_ROUNDS_MAX = 63,
 	UP_ROUNDS_MAX = 30,
 	DRAIN_ROUNDS_MAX = 3
 };
 
-#define MIN_RTT_FILTER_NS     (10 * NS_PER_S)
-#define PROBE_RTT_INTERVAL_NS (5 * NS_PER_S)
 #define PROBE_RTT_NS	      (200 * NS_PER_MS)
 #define PROBE_WAIT_MS	      2000u /* and up to a second more */
-#define QUANTUM_MAX	      65536u
-#define US_PER_S	      1000000ull
 
 _Static_assert(sizeof(struct bbr) <= sizeof(((struct tcp *)0)->cc_private), "BBR's state fits");
-
-static u32 min_pipe_cwnd(const struct tcp *t)
-{
-	return 4u * t->mss;
-}
-
-static u64 max_bw(const struct bbr *b)
-{
-	return MAX(b->max_bw[0], b->max_bw[1]);
-}
-
-static bool in_probe_bw(const struct bbr *b)
-{
-	return b->state >= BBR_PROBE_BW_DOWN && b->state <= BBR_PROBE_BW_UP;
-}
-
-static u64 sample_bw(const struct tcp_sample *a)
-{
-	return a->interval_us ? a->delivered * US_PER_S / a->interval_us : 0;
-}
 
 /* 0 .. below - 1 */
 static u32 bbr_random(struct bbr *b, u32 below)
@@ -88,49 +61,9 @@ static u32 bbr_random(struct bbr *b, u32 below)
 	return (u32)((u64)b->random * below >> 32);
 }
 
-/* --- volumes (5.6.4.2) --- */
-
-static u32 bdp_multiple(const struct tcp *t, const struct bbr *b, u64 bw, u32 gain)
-{
-	if (b->min_rtt_us == BBR_INFINITE)
-		return tcp_cc_initial_window(t->mss);
-	return (u32)MIN(bw * b->min_rtt_us / US_PER_S * gain / 100, 1u << 30);
-}
-
-/* BBRQuantizationBudget: three super-frames at least, for the ends that coalesce. */
-static u32 quantization_budget(const struct tcp *t, const struct bbr *b, u64 cap)
-{
-	u32 quantum = (u32)MIN(t->pacing_rate / 1000, QUANTUM_MAX);
-
-	cap = MAX(cap, 3 * MAX(quantum, 2u * t->mss));
-	cap = MAX(cap, min_pipe_cwnd(t));
-	if (b->state == BBR_PROBE_BW_UP)
-		cap += 2u * t->mss;
-	return (u32)MIN(cap, 1u << 30);
-}
-
-static u32 bbr_inflight(const struct tcp *t, const struct bbr *b, u32 gain)
-{
-	return quantization_budget(t, b, bdp_multiple(t, b, max_bw(b), gain));
-}
-
-static u32 target_inflight(const struct tcp *t, const struct bbr *b)
-{
-	return MIN(bdp_multiple(t, b, b->bw, 100), t->cwnd);
-}
-
-static u32 inflight_with_headroom(const struct tcp *t, const struct bbr *b)
-{
-	u32 headroom = MAX((u32)((u64)b->inflight_longterm * HEADROOM / 100), (u32)t->mss);
-
-	if (b->inflight_longterm == BBR_INFINITE)
-		return BBR_INFINITE;
-	return MAX(b->inflight_longterm - MIN(headroom, b->inflight_longterm), min_pipe_cwnd(t));
-}
-
 static u32 probe_rtt_cwnd(const struct tcp *t, const struct bbr *b)
 {
-	return MAX(bdp_multiple(t, b, b->bw, PROBE_RTT_CWND_GAIN), min_pipe_cwnd(t));
+	return MAX(bbr_bdp_multiple(t, b, b->bw, PROBE_RTT_CWND_GAIN), bbr_min_pipe_cwnd(t));
 }
 
 static void save_cwnd(const struct tcp *t, struct bbr *b)
@@ -141,19 +74,7 @@ static void save_cwnd(const struct tcp *t, struct bbr *b)
 		b->prior_cwnd = MAX(b->prior_cwnd, t->cwnd);
 }
 
-/* --- rounds and states --- */
-
-static void start_round(const struct tcp *t, struct bbr *b)
-{
-	b->next_round_delivered = t->delivered;
-}
-
-static void reset_full_bw(struct bbr *b)
-{
-	b->full_bw = 0;
-	b->full_bw_count = 0;
-	b->full_bw_now = false;
-}
+/* --- states --- */
 
 static void reset_short_term(struct bbr *b)
 {
@@ -183,7 +104,7 @@ static void start_down(const struct tcp *t, struct bbr *b, u64 now_ns)
 	b->bw_probe_wait_ms = PROBE_WAIT_MS + bbr_random(b, 1001);
 	b->cycle_ns = now_ns;
 	b->ack_phase = ACKS_PROBE_STOPPING;
-	start_round(t, b);
+	bbr_start_round(t, b);
 	bbr_enter(b, BBR_PROBE_BW_DOWN, DOWN_PACING_GAIN, DEFAULT_CWND_GAIN);
 }
 
@@ -199,7 +120,7 @@ static void start_refill(const struct tcp *t, struct bbr *b)
 	b->bw_probe_up_acks = 0;
 	b->probe_precautionary = false;
 	b->ack_phase = ACKS_REFILLING;
-	start_round(t, b);
+	bbr_start_round(t, b);
 	bbr_enter(b, BBR_PROBE_BW_REFILL, 100, DEFAULT_CWND_GAIN);
 }
 
@@ -215,8 +136,8 @@ static void raise_slope(const struct tcp *t, struct bbr *b)
 static void start_up(const struct tcp *t, struct bbr *b, u64 bw)
 {
 	b->ack_phase = ACKS_PROBE_STARTING;
-	start_round(t, b);
-	reset_full_bw(b);
+	bbr_start_round(t, b);
+	bbr_reset_full_bw(b);
 	b->full_bw = bw;
 	bbr_enter(b, BBR_PROBE_BW_UP, UP_PACING_GAIN, UP_CWND_GAIN);
 	raise_slope(t, b);
@@ -224,17 +145,10 @@ static void start_up(const struct tcp *t, struct bbr *b, u64 bw)
 
 /* --- losses (5.5.10) --- */
 
-/* IsInflightTooHigh: without SACK only one loss of a round trip is seen. */
-static bool inflight_too_high(const struct tcp *t, u32 lost, u32 in_flight)
-{
-	return (u64)lost * 100 > (u64)in_flight * LOSS_THRESH ||
-	       (lost && !(t->flags & TCPF_SACK));
-}
-
 static void handle_inflight_too_high(
 	struct tcp *t, struct bbr *b, u64 now_ns, u32 in_flight, bool app_limited)
 {
-	u32 least = (u32)((u64)target_inflight(t, b) * BETA / 100);
+	u32 least = (u32)((u64)bbr_target_inflight(t, b) * BBR_BETA / 100);
 
 	b->probe_too_high = true;
 	b->bw_probe_samples = false; /* once in each probe */
@@ -244,17 +158,6 @@ static void handle_inflight_too_high(
 		b->undo_state = BBR_PROBE_BW_UP;
 		start_down(t, b, now_ns);
 	}
-}
-
-/* BBRInflightAtLoss: the volume at which the losses passed the threshold. */
-static u32 inflight_at_loss(u32 in_flight, u32 lost, u32 size)
-{
-	u64 before = in_flight - MIN(size, in_flight), lost_before = lost - MIN(size, lost);
-	u64 allowed = before * LOSS_THRESH / 100;
-
-	if (allowed > lost_before)
-		before += (allowed - lost_before) * 100 / (100 - LOSS_THRESH);
-	return (u32)before;
 }
 
 /* NoteLoss and SaveStateUponLoss */
@@ -279,122 +182,22 @@ static void bbr_lost(struct tcp *t, const struct tcp_sent_run *run, u64 now_ns)
 	note_loss(t, b);
 	if (b->loss_events < UINT8_MAX)
 		b->loss_events++;
-	if (!b->bw_probe_samples || !inflight_too_high(t, lost, run->in_flight))
+	if (!b->bw_probe_samples || !bbr_inflight_too_high(t, lost, run->in_flight))
 		return;
 	handle_inflight_too_high(t, b, now_ns,
-		inflight_at_loss(run->in_flight, lost, run->end - run->start),
+		bbr_inflight_at_loss(run->in_flight, lost, run->end - run->start),
 		run->flags & SENT_LIMITED);
 }
 
-/*
- * What arrives is less than the bandwidth by the pacing margin, by DOWN's gain, and by the losses
- * that LossThresh tolerates. That much is given back here, and rounds that the program or ProbeRTT
- * kept small say nothing, which is not in the draft: without it a round with a loss, however few,
- * lowers the bounds below what the path carries, by a tenth to three tenths until the next probe.
- */
-static void adapt_short_term(const struct tcp *t, struct bbr *b, bool app_limited)
-{
-	u32 share = (100 - PACING_MARGIN - LOSS_THRESH) * MIN(b->pacing_gain, 100u);
-	u64 bw = b->bw_latest * 10000 / share, inflight = b->inflight_latest * 10000ull / share;
-
-	if (app_limited)
-		return;
-	if (!b->loss_in_round || b->state == BBR_PROBE_BW_REFILL || b->state == BBR_PROBE_BW_UP ||
-		b->state == BBR_STARTUP) /* what probes is not held back */
-		return;
-	if (b->bw_shortterm == UINT64_MAX)
-		b->bw_shortterm = max_bw(b);
-	if (b->inflight_shortterm == BBR_INFINITE)
-		b->inflight_shortterm = t->cwnd;
-	bw = MAX(bw, b->bw_shortterm * BETA / 100);
-	inflight = MAX(inflight, (u64)b->inflight_shortterm * BETA / 100);
-	b->bw_shortterm = MIN(bw, b->bw_shortterm);
-	b->inflight_shortterm = (u32)MIN(inflight, b->inflight_shortterm);
-}
-
-/* --- each ACK: the model (5.5) --- */
-
-static void update_round(const struct tcp *t, struct bbr *b, const struct tcp_sample *a)
-{
-	b->round_start = seq_geq(a->prior_delivered, b->next_round_delivered);
-	if (!b->round_start)
-		return;
-	start_round(t, b);
-	b->round_count++;
-	b->rounds_since_bw_probe++;
-}
-
-static void update_signals(struct tcp *t, struct bbr *b, const struct tcp_sample *a)
-{
-	u64 bw = sample_bw(a);
-
-	b->loss_round_start = false; /* BBRUpdateLatestDeliverySignals */
-	b->bw_latest = MAX(b->bw_latest, bw);
-	b->inflight_latest = MAX(b->inflight_latest, a->delivered);
-	if (seq_geq(a->prior_delivered, b->loss_round_delivered)) {
-		b->loss_round_delivered = t->delivered;
-		b->loss_round_start = true;
-	}
-	update_round(t, b, a); /* BBRUpdateMaxBw */
-	if (bw >= max_bw(b) || !a->app_limited)
-		b->max_bw[0] = MAX(b->max_bw[0], bw);
-	if (b->loss_round_start) {
-		adapt_short_term(t, b, a->app_limited);
-		b->loss_in_round = false;
-	}
-}
-
-/* BBRUpdateACKAggregation: how much more arrives at a time than the bandwidth explains. */
-static void update_extra_acked(const struct tcp *t, struct bbr *b, const struct tcp_cc_ack *ack)
-{
-	u64 interval_us = (ack->now_ns - b->extra_acked_ns) / NS_PER_US;
-	u64 expected = b->bw * MIN(interval_us, 100 * US_PER_S) / US_PER_S;
-	u32 extra;
-
-	if (b->extra_acked_delivered <= expected) {
-		b->extra_acked_delivered = 0;
-		b->extra_acked_ns = ack->now_ns;
-		expected = 0;
-	}
-	b->extra_acked_delivered += ack->delivered;
-	extra = MIN(b->extra_acked_delivered - (u32)MIN(expected, b->extra_acked_delivered),
-		t->cwnd);
-	if (!b->full_bw_reached) {
-		b->extra_acked[0] = extra;
-		b->extra_acked[1] = 0;
-		return;
-	}
-	if (b->round_count - b->extra_acked_round >= EXTRA_ACKED_ROUNDS) {
-		b->extra_acked_round = b->round_count;
-		b->extra_acked[1] = b->extra_acked[0];
-		b->extra_acked[0] = 0;
-	}
-	b->extra_acked[0] = MAX(b->extra_acked[0], extra);
-}
-
-static void check_full_bw(struct bbr *b, const struct tcp_sample *a)
-{
-	u64 bw = sample_bw(a);
-
-	if (b->full_bw_now || !b->round_start || a->app_limited)
-		return;
-	if (bw * 100 >= b->full_bw * 125) {
-		reset_full_bw(b);
-		b->full_bw = bw;
-		return;
-	}
-	b->full_bw_count++;
-	b->full_bw_now = b->full_bw_count >= 3;
-	b->full_bw_reached |= b->full_bw_now;
-}
+/* --- Startup and Drain (5.3.1, 5.3.2) --- */
 
 /* What has just been delivered is safe. */
 static void leave_startup(const struct tcp *t, struct bbr *b)
 {
 	b->undo_state = BBR_STARTUP;
 	b->full_bw_reached = true;
-	b->bw = max_bw(b);
-	b->inflight_longterm = MAX(bdp_multiple(t, b, max_bw(b), 100), b->inflight_latest);
+	b->bw = bbr_max_bw(b);
+	b->inflight_longterm = MAX(bbr_bdp_multiple(t, b, bbr_max_bw(b), 100), b->inflight_latest);
 }
 
 /* 5.3.1.3: losses of a whole round in recovery that are many and at many places. */
@@ -404,7 +207,7 @@ static void check_startup_loss(const struct tcp *t, struct bbr *b, const struct 
 		return;
 	if (t->recovery == TCP_RECOVERY &&
 		b->loss_events >= (t->flags & TCPF_SACK ? FULL_LOSS_COUNT : 1) &&
-		inflight_too_high(t, a->lost, a->in_flight))
+		bbr_inflight_too_high(t, a->lost, a->in_flight))
 		leave_startup(t, b);
 	b->loss_events = 0;
 }
@@ -422,7 +225,7 @@ static void check_mark(struct tcp *t, struct bbr *b, const struct tcp_cc_ack *ac
 		if (b->state == BBR_PROBE_BW_REFILL)
 			start_down(t, b, ack->now_ns);
 		b->inflight_shortterm = MIN(
-			b->inflight_shortterm, (u32)((u64)ack->in_flight * BETA / 100));
+			b->inflight_shortterm, (u32)((u64)ack->in_flight * BBR_BETA / 100));
 	}
 	b->undo_state = BBR_NO_STATE;
 }
@@ -465,17 +268,17 @@ static bool adapt_long_term(struct tcp *t, struct bbr *b, const struct tcp_cc_ac
 	if (b->ack_phase == ACKS_PROBE_STOPPING && b->round_start) {
 		b->bw_probe_samples = false;
 		b->ack_phase = ACKS_INIT;
-		if (in_probe_bw(b) && !a->app_limited) { /* BBRAdvanceMaxBwFilter */
+		if (bbr_in_probe_bw(b) && !a->app_limited) { /* BBRAdvanceMaxBwFilter */
 			b->max_bw[1] = b->max_bw[0];
 			b->max_bw[0] = 0;
 		}
 		/* 5.3.3.6: the volume that was too much is not now. */
-		if (in_probe_bw(b) && b->probe_precautionary && !b->probe_too_high) {
+		if (bbr_in_probe_bw(b) && b->probe_precautionary && !b->probe_too_high) {
 			start_refill(t, b);
 			return true;
 		}
 	}
-	if (b->marked || inflight_too_high(t, a->lost, a->in_flight) ||
+	if (b->marked || bbr_inflight_too_high(t, a->lost, a->in_flight) ||
 		b->inflight_longterm == BBR_INFINITE)
 		return false;
 	b->inflight_longterm = MAX(b->inflight_longterm, a->in_flight);
@@ -486,7 +289,7 @@ static bool adapt_long_term(struct tcp *t, struct bbr *b, const struct tcp_cc_ac
 
 static bool time_to_probe(const struct tcp *t, const struct bbr *b, u64 now_ns)
 {
-	u32 rounds = MIN(target_inflight(t, b) / MAX(t->mss, 1u), RENO_ROUNDS_MAX);
+	u32 rounds = MIN(bbr_target_inflight(t, b) / MAX(t->mss, 1u), RENO_ROUNDS_MAX);
 
 	return now_ns > b->cycle_ns + b->bw_probe_wait_ms * NS_PER_MS ||
 	       b->rounds_since_bw_probe >= rounds;
@@ -494,7 +297,7 @@ static bool time_to_probe(const struct tcp *t, const struct bbr *b, u64 now_ns)
 
 static bool time_to_cruise(const struct tcp *t, const struct bbr *b, u32 pipe)
 {
-	return pipe <= inflight_with_headroom(t, b) && pipe <= bbr_inflight(t, b, 100);
+	return pipe <= bbr_inflight_with_headroom(t, b) && pipe <= bbr_inflight(t, b, 100);
 }
 
 static bool time_to_go_down(const struct tcp *t, struct bbr *b, const struct tcp_cc_ack *ack)
@@ -504,8 +307,8 @@ static bool time_to_go_down(const struct tcp *t, struct bbr *b, const struct tcp
 		return true;
 	}
 	if (t->flags & TCPF_CWND_LIMITED && t->cwnd >= b->inflight_longterm) {
-		reset_full_bw(b); /* the bound holds the bandwidth down */
-		b->full_bw = sample_bw(&ack->sample);
+		bbr_reset_full_bw(b); /* the bound holds the bandwidth down */
+		b->full_bw = bbr_sample_bw(&ack->sample);
 		return false;
 	}
 	return b->full_bw_now;
@@ -529,7 +332,7 @@ static void update_probe_bw(struct tcp *t, struct bbr *b, const struct tcp_cc_ac
 	case BBR_PROBE_BW_REFILL:
 		if (b->round_start) {
 			b->bw_probe_samples = true;
-			start_up(t, b, sample_bw(&ack->sample));
+			start_up(t, b, bbr_sample_bw(&ack->sample));
 		}
 		break;
 	case BBR_PROBE_BW_UP:
@@ -544,22 +347,6 @@ static void update_probe_bw(struct tcp *t, struct bbr *b, const struct tcp_cc_ac
 }
 
 /* --- ProbeRTT (5.3.4) --- */
-
-static void update_min_rtt(struct bbr *b, const struct tcp_cc_ack *ack)
-{
-	u32 rtt_us = MAX(ack->sample.rtt_us, 1u);
-
-	b->probe_rtt_expired = ack->now_ns > b->probe_rtt_min_ns + PROBE_RTT_INTERVAL_NS;
-	if (ack->sample.timed && (rtt_us < b->probe_rtt_min_us || b->probe_rtt_expired)) {
-		b->probe_rtt_min_us = rtt_us;
-		b->probe_rtt_min_ns = ack->now_ns;
-	}
-	if (b->probe_rtt_min_us < b->min_rtt_us ||
-		ack->now_ns > b->min_rtt_ns + MIN_RTT_FILTER_NS) {
-		b->min_rtt_us = b->probe_rtt_min_us;
-		b->min_rtt_ns = b->probe_rtt_min_ns;
-	}
-}
 
 static void check_probe_rtt_done(struct tcp *t, struct bbr *b, u64 now_ns)
 {
@@ -584,7 +371,7 @@ static void handle_probe_rtt(struct tcp *t, struct bbr *b, const struct tcp_cc_a
 			return;
 		b->probe_rtt_done_ns = ack->now_ns + PROBE_RTT_NS;
 		b->probe_rtt_round_done = false;
-		start_round(t, b);
+		bbr_start_round(t, b);
 		return;
 	}
 	if (b->round_start)
@@ -600,7 +387,7 @@ static void check_probe_rtt(struct tcp *t, struct bbr *b, const struct tcp_cc_ac
 		bbr_enter(b, BBR_PROBE_RTT, 100, PROBE_RTT_CWND_GAIN);
 		b->probe_rtt_done_ns = 0;
 		b->ack_phase = ACKS_PROBE_STOPPING;
-		start_round(t, b);
+		bbr_start_round(t, b);
 	}
 	if (b->state == BBR_PROBE_RTT)
 		handle_probe_rtt(t, b, ack);
@@ -612,7 +399,7 @@ static void check_probe_rtt(struct tcp *t, struct bbr *b, const struct tcp_cc_ac
 
 static void set_pacing_rate(struct tcp *t, const struct bbr *b, u32 gain)
 {
-	u64 rate = b->bw * gain / 100 * (100 - PACING_MARGIN) / 100;
+	u64 rate = b->bw * gain / 100 * (100 - BBR_PACING_MARGIN) / 100;
 
 	if (b->full_bw_reached || rate > t->pacing_rate)
 		t->pacing_rate = rate;
@@ -625,24 +412,24 @@ static void bound_cwnd(struct tcp *t, const struct bbr *b)
 	if (b->state == BBR_PROBE_RTT)
 		t->cwnd = MIN(t->cwnd, probe_rtt_cwnd(t, b));
 	if (b->state == BBR_PROBE_RTT || b->state == BBR_PROBE_BW_CRUISE)
-		cap = inflight_with_headroom(t, b);
-	else if (in_probe_bw(b))
+		cap = bbr_inflight_with_headroom(t, b);
+	else if (bbr_in_probe_bw(b))
 		cap = b->inflight_longterm;
-	cap = MAX(MIN(cap, b->inflight_shortterm), min_pipe_cwnd(t));
+	cap = MAX(MIN(cap, b->inflight_shortterm), bbr_min_pipe_cwnd(t));
 	t->cwnd = MIN(t->cwnd, cap);
 }
 
 static void set_cwnd(struct tcp *t, const struct bbr *b, u32 delivered)
 {
 	u32 extra = MAX(b->extra_acked[0], b->extra_acked[1]);
-	u32 most = quantization_budget(
-		t, b, (u64)bdp_multiple(t, b, max_bw(b), b->cwnd_gain) + extra);
+	u32 most = bbr_quantization_budget(
+		t, b, (u64)bbr_bdp_multiple(t, b, bbr_max_bw(b), b->cwnd_gain) + extra);
 
 	if (b->full_bw_reached)
 		t->cwnd = MIN(t->cwnd + delivered, most);
 	else if (t->cwnd < most || t->delivered < tcp_cc_initial_window(t->mss))
 		t->cwnd += delivered;
-	t->cwnd = MAX(t->cwnd, min_pipe_cwnd(t));
+	t->cwnd = MAX(t->cwnd, bbr_min_pipe_cwnd(t));
 	bound_cwnd(t, b);
 }
 
@@ -654,19 +441,19 @@ static void bbr_model(struct tcp *t, const struct tcp_cc_ack *ack)
 
 	b->round_start = b->loss_round_start = false;
 	if (a->any) {
-		update_signals(t, b, a);
-		update_extra_acked(t, b, ack);
-		check_full_bw(b, a);
+		bbr_update_signals(t, b, a);
+		bbr_update_extra_acked(t, b, ack);
+		bbr_check_full_bw(b, a);
 		check_mark(t, b, ack);
 		check_startup_and_drain(t, b, ack);
 		update_probe_bw(t, b, ack);
-		update_min_rtt(b, ack);
+		bbr_update_min_rtt(b, ack);
 		check_probe_rtt(t, b, ack);
 		if (b->loss_round_start) { /* BBRAdvanceLatestDeliverySignals */
-			b->bw_latest = sample_bw(a);
+			b->bw_latest = bbr_sample_bw(a);
 			b->inflight_latest = a->delivered;
 		}
-		b->bw = MIN(max_bw(b), b->bw_shortterm);
+		b->bw = MIN(bbr_max_bw(b), b->bw_shortterm);
 		b->marked = false;
 	}
 	set_pacing_rate(t, b, b->pacing_gain);
@@ -700,7 +487,7 @@ static void bbr_init(struct tcp *t, u64 now_ns)
 		.loss_round_delivered = t->delivered,
 	};
 	enter_startup(b);
-	t->pacing_rate = t->cwnd * US_PER_S / srtt_us * STARTUP_PACING_GAIN / 100;
+	t->pacing_rate = t->cwnd * BBR_US_PER_S / srtt_us * STARTUP_PACING_GAIN / 100;
 }
 
 static u32 bbr_ssthresh(struct tcp *t, u32 in_flight)
@@ -718,7 +505,7 @@ static void bbr_recovered(struct tcp *t)
 /* The way may be another one now. */
 static void bbr_timeout(struct tcp *t)
 {
-	reset_full_bw(bbr_of(t));
+	bbr_reset_full_bw(bbr_of(t));
 }
 
 /* BBRHandleSpuriousLossDetection */
@@ -727,7 +514,7 @@ static void bbr_undo(struct tcp *t)
 	struct bbr *b = bbr_of(t);
 
 	b->loss_in_round = false;
-	reset_full_bw(b);
+	bbr_reset_full_bw(b);
 	b->bw_shortterm = MAX(b->bw_shortterm, b->undo_bw_shortterm);
 	b->inflight_shortterm = MAX(b->inflight_shortterm, b->undo_inflight_shortterm);
 	b->inflight_longterm = MAX(b->inflight_longterm, b->undo_inflight_longterm);
@@ -763,7 +550,7 @@ static void bbr_sending(struct tcp *t, u64 now_ns)
 		return;
 	b->idle_restart = true;
 	b->extra_acked_ns = now_ns;
-	if (in_probe_bw(b))
+	if (bbr_in_probe_bw(b))
 		set_pacing_rate(t, b, 100);
 	else if (b->state == BBR_PROBE_RTT)
 		check_probe_rtt_done(t, b, now_ns);

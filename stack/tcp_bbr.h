@@ -1,10 +1,16 @@
-/* BBR's state in a connection, for tcp_bbr.c and its tests. Names are those of draft-ietf-ccwg-bbr. */
+/*
+ * BBR's state in a connection, and the code between tcp_bbr.c and tcp_bbr_model.c. Names are those of
+ * draft-ietf-ccwg-bbr.
+ */
 #ifndef STACK_TCP_BBR_H
 #define STACK_TCP_BBR_H
 
 #include "stack/tcp.h"
 
 #define BBR_INFINITE UINT32_MAX
+#define BBR_US_PER_S 1000000ull
+
+enum { BBR_PACING_MARGIN = 1, BBR_BETA = 70 }; /* percent */
 
 enum bbr_state {
 	BBR_STARTUP,
@@ -57,5 +63,44 @@ static inline struct bbr *bbr_of(struct tcp *t)
 {
 	return (struct bbr *)(void *)t->cc_private;
 }
+
+static inline u32 bbr_min_pipe_cwnd(const struct tcp *t)
+{
+	return 4u * t->mss;
+}
+
+static inline u64 bbr_max_bw(const struct bbr *b)
+{
+	return MAX(b->max_bw[0], b->max_bw[1]);
+}
+
+static inline bool bbr_in_probe_bw(const struct bbr *b)
+{
+	return b->state >= BBR_PROBE_BW_DOWN && b->state <= BBR_PROBE_BW_UP;
+}
+
+static inline u64 bbr_sample_bw(const struct tcp_sample *a)
+{
+	return a->interval_us ? a->delivered * BBR_US_PER_S / a->interval_us : 0;
+}
+
+/* --- tcp_bbr_model.c --- */
+
+/* Volumes in bytes; gains in percent. */
+u32 bbr_bdp_multiple(const struct tcp *t, const struct bbr *b, u64 bw, u32 gain);
+u32 bbr_quantization_budget(const struct tcp *t, const struct bbr *b, u64 cap);
+u32 bbr_inflight(const struct tcp *t, const struct bbr *b, u32 gain);
+u32 bbr_target_inflight(const struct tcp *t, const struct bbr *b);
+u32 bbr_inflight_with_headroom(const struct tcp *t, const struct bbr *b);
+void bbr_reset_full_bw(struct bbr *b);
+void bbr_start_round(const struct tcp *t, struct bbr *b);
+bool bbr_inflight_too_high(const struct tcp *t, u32 lost, u32 in_flight);
+u32 bbr_inflight_at_loss(u32 in_flight, u32 lost, u32 size);
+
+/* Each ACK that delivers something, in this order but for what the states do in between. */
+void bbr_update_signals(struct tcp *t, struct bbr *b, const struct tcp_sample *a);
+void bbr_update_extra_acked(const struct tcp *t, struct bbr *b, const struct tcp_cc_ack *ack);
+void bbr_check_full_bw(struct bbr *b, const struct tcp_sample *a);
+void bbr_update_min_rtt(struct bbr *b, const struct tcp_cc_ack *ack);
 
 #endif

@@ -1,7 +1,7 @@
 /*
  * Private to TCP (tcp*.c): what its files call of each other. In the order of a segment's way:
- * tcp_input.c parses and finds the owner; tcp_listen.c (and tcp_cookie.c), tcp_timewait.c and tcp_segment.c are the
- * owners' rules; tcp_ack.c, tcp_recovery.c and tcp_receive.c work on acknowledgements and data;
+ * tcp_input.c parses and finds the owner; tcp_listen.c (and tcp_cookie.c), tcp_timewait.c and
+ * tcp_segment.c are the owners' rules; tcp_ack.c, tcp_recovery.c and tcp_receive.c work on acknowledgements and data;
  * tcp_output.c sends; tcp_timer.c has the deadlines; tcp_close.c ends; tcp_api.c, tcp_data.c and
  * tcp_sockopt.c are the program's calls.
  */
@@ -407,7 +407,8 @@ static inline u32 tcp_share(const struct tcp *t, u32 bytes)
 {
 	return t && t->rcv_share ? (u32)((u64)bytes * t->rcv_share / 256) : bytes / 2;
 }
-u32 tcp_space(const struct sock *sk, const struct tcp *t); /* bytes of window that the receive buffer has room for */
+/* bytes of window that the receive buffer has room for */
+u32 tcp_space(const struct sock *sk, const struct tcp *t);
 void tcp_window_init(struct stack *s, const struct sock *sk, u32 mss, u32 *wnd, u8 *wscale);
 u32 tcp_window_select(struct stack *s, struct sock *sk,
 	struct tcp *t); /* the window to advertise now, in bytes; moves rcv_wnd_end */

@@ -3,7 +3,9 @@
  * the time since, which is flat where the loss was (w_max) and steep far from it, whatever the
  * round-trip time. Where NewReno would be ahead, its estimate is used (4.3). Windows are bytes,
  * times milliseconds: the constants C = 0.4 and beta = 0.7 stand as fractions. Slow start is RFC
- * 5681's with HyStart++ (tcp_hystart.c). What turns out to have been no loss leaves the curve as it was (4.9). A window that the program does not use stands still, and so does the cubic's time (5.8).
+ * 5681's with HyStart++ (tcp_hystart.c). What turns out to have been no loss leaves the curve as it
+ * was (4.9). A window that the program does not use stands still, and so does the cubic's time
+ * (5.8).
  */
 #include "stack/tcp.h"
 

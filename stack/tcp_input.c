@@ -75,7 +75,8 @@ static bool tcp_parse(struct stack *s, struct pkt *p, struct tcp_segment *seg)
 	return true;
 }
 
-/* IP_MINTTL (RFC 5082): segments that come from too far away are ignored; SO_ATTACH_FILTER: those that its program refuses. */
+/* IP_MINTTL (RFC 5082): segments that come from too far away are ignored; SO_ATTACH_FILTER: those
+ * that its program refuses. */
 static bool tcp_unwanted(struct stack *s, const struct sock *sk, const struct tcp_segment *seg)
 {
 	u32 keep;

@@ -41,7 +41,8 @@ struct tcp_options {
 /*
  * Reads the options; those with a wrong length are skipped, an option that runs past the end stops
  * the reading (MUST-5, MUST-6, MUST-7, MUST-64). MSS, window scale and SACK-permitted count on a
- * SYN alone, and so does the cookie of TCP Fast Open. False when something was malformed; what came before it is valid.
+ * SYN alone, and so does the cookie of TCP Fast Open. False when something was malformed; what came
+ * before it is valid.
  */
 bool tcp_options_parse(struct tcp_options *o, const u8 *data, u32 len, bool syn);
 

@@ -19,7 +19,6 @@
 #define QUANTUM_SHIFT	 10 /* a 1024th of what goes in a second */
 #define RATE_US		 10000ull /* microseconds in a second, by the ratios' percent */
 
-
 void tcp_pace_update(const struct stack *s, const struct sock *sk, struct tcp *t)
 {
 	const struct stack_tunables *u = &s->tunables;

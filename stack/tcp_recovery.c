@@ -7,10 +7,13 @@
  * arrived or is lost, and with what was sent again (RFC 6675 4).
  *
  *   TCP_OPEN      nothing is lost
- *   TCP_RECOVERY  something is: it goes again at the pace of proportional rate reduction (RFC 6937:
- * cwnd follows pipe down to ssthresh as the ACKs come in, and up to it by slow start when losses
- * took it below) TCP_LOSS      the timeout has struck: all that was not sent within the last round
- * trip is lost, and slow start begins
+ *
+ *   TCP_RECOVERY  something is: it goes again at the pace of proportional rate reduction (RFC 9937:
+ *                 cwnd follows pipe down to ssthresh as the ACKs come in, and up to it by slow start
+ *                 when losses took it below)
+ *
+ *   TCP_LOSS      the timeout has struck: all that was not sent within the last round trip is lost,
+ *                 and slow start begins
  *
  * A mark of congestion that the peer echoes (tcp_ecn.c) reduces the window in the same way, with
  * nothing to send again: `cwr`, until what was in flight and more has been acknowledged, so once in
@@ -266,8 +269,8 @@ static bool undo_justified(
 		return false;
 	if (!t->undo_again)
 		return true;
-	return news->acked && t->flags & TCPF_TIMESTAMP && seg->opt.flags & TCP_OPT_TIMESTAMP && seg->opt.tsecr &&
-	       seq_lt(seg->opt.tsecr, t->again_stamp);
+	return news->acked && t->flags & TCPF_TIMESTAMP && seg->opt.flags & TCP_OPT_TIMESTAMP &&
+	       seg->opt.tsecr && seq_lt(seg->opt.tsecr, t->again_stamp);
 }
 
 static void undo(struct stack *s, struct tcp *t)

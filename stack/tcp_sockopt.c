@@ -302,21 +302,11 @@ static int tcp_get_mss(const struct tcp *t)
 	return t->mss;
 }
 
-static int tcp_get_number(
-	struct stack *s, const struct sock *sk, const struct tcp *t, int name, int *value)
+/* Times and counts of retries. */
+static int tcp_get_time(
+	const struct stack_tunables *u, const struct tcp *t, int name, int *value)
 {
-	const struct stack_tunables *u = &s->tunables;
-
 	switch (name) {
-	case LX_TCP_NODELAY:
-		*value = t->flags & TCPF_NODELAY ? 1 : 0;
-		return 0;
-	case LX_TCP_CORK:
-		*value = t->flags & TCPF_CORK ? 1 : 0;
-		return 0;
-	case LX_TCP_MAXSEG:
-		*value = tcp_get_mss(t);
-		return 0;
 	case LX_TCP_KEEPIDLE:
 		*value = (int)(t->keep_idle_s ? t->keep_idle_s : u->tcp_keepalive_time_s);
 		return 0;
@@ -335,23 +325,8 @@ static int tcp_get_number(
 	case LX_TCP_DEFER_ACCEPT:
 		*value = (int)t->defer_accept_s;
 		return 0;
-	case LX_TCP_WINDOW_CLAMP:
-		*value = (int)t->window_clamp;
-		return 0;
-	case LX_TCP_QUICKACK:
-		*value = t->flags & TCPF_PINGPONG ? 0 : 1;
-		return 0;
 	case LX_TCP_USER_TIMEOUT:
 		*value = (int)t->user_timeout_ms;
-		return 0;
-	case LX_TCP_NOTSENT_LOWAT:
-		*value = (int)t->notsent_lowat;
-		return 0;
-	case LX_TCP_INQ:
-		*value = t->flags & TCPF_INQ ? 1 : 0;
-		return 0;
-	case LX_TCP_TIMESTAMP:
-		*value = (int)tcp_clock(s, t->ts_offset);
 		return 0;
 	case LX_TCP_RTO_MAX_MS:
 		*value = (int)(t->rtt.rto_max_ns / NS_PER_MS);
@@ -361,6 +336,39 @@ static int tcp_get_number(
 		return 0;
 	case LX_TCP_DELACK_MAX_US:
 		*value = t->delack_max_us ? (int)t->delack_max_us : TIMER_MAX_US;
+		return 0;
+	default:
+		return -ENOPROTOOPT;
+	}
+}
+
+static int tcp_get_number(
+	struct stack *s, const struct sock *sk, const struct tcp *t, int name, int *value)
+{
+	switch (name) {
+	case LX_TCP_NODELAY:
+		*value = t->flags & TCPF_NODELAY ? 1 : 0;
+		return 0;
+	case LX_TCP_CORK:
+		*value = t->flags & TCPF_CORK ? 1 : 0;
+		return 0;
+	case LX_TCP_MAXSEG:
+		*value = tcp_get_mss(t);
+		return 0;
+	case LX_TCP_WINDOW_CLAMP:
+		*value = (int)t->window_clamp;
+		return 0;
+	case LX_TCP_QUICKACK:
+		*value = t->flags & TCPF_PINGPONG ? 0 : 1;
+		return 0;
+	case LX_TCP_NOTSENT_LOWAT:
+		*value = (int)t->notsent_lowat;
+		return 0;
+	case LX_TCP_INQ:
+		*value = t->flags & TCPF_INQ ? 1 : 0;
+		return 0;
+	case LX_TCP_TIMESTAMP:
+		*value = (int)tcp_clock(s, t->ts_offset);
 		return 0;
 	case LX_TCP_SAVE_SYN:
 		*value = t->save_syn;
@@ -387,7 +395,7 @@ static int tcp_get_number(
 		*value = 0;
 		return 0;
 	default:
-		return -ENOPROTOOPT;
+		return tcp_get_time(&s->tunables, t, name, value);
 	}
 }
 

@@ -176,8 +176,8 @@ static void tcp_expire_rto(struct stack *s, struct sock *sk, struct tcp *t)
 	}
 	tcp_count_timeout(s, t);
 	tcp_back_off(s, sk, t);
-	LOG(s, LOG_TCP, LOG_DEBUG, "%E %E: no answer, sends again from %u (retry %u)", &sk->conn.local, &sk->conn.remote,
-		t->snd_una, (u32)t->retries);
+	LOG(s, LOG_TCP, LOG_DEBUG, "%E %E: no answer, sends again from %u (retry %u)",
+		&sk->conn.local, &sk->conn.remote, t->snd_una, (u32)t->retries);
 	t->rtx_at = NEVER;
 	if (tcp_synchronized(t)) {
 		if (t->retries >= s->tunables.tcp_retries1) { /* R1: the path may have changed */
