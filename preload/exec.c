@@ -12,6 +12,7 @@
 
 #include "preload/fdtable.h"
 #include "preload/guard.h"
+#include "preload/lend.h"
 #include "preload/raw.h"
 #include "preload/region.h"
 #include "preload/splice.h"
@@ -34,19 +35,22 @@ static bool exec_passes(int fd)
 	return flags >= 0 && !(flags & FD_CLOEXEC);
 }
 
-static void exec_serve(int fd)
+/* lend: where a listener may be replaced; NULL where the numbers are those of a process that goes
+ * on. */
+static void exec_serve(int fd, struct lend *lend)
 {
 	ref sk = fdtable_sock_checked(fd);
 
-	/* What cannot be served (a listener) lives on at least. */
+	/* What cannot be served lives on at least. */
 	guard_enter();
-	if (sk && splice_begin(fd, sk) < 0)
+	if (sk && splice_begin(fd, sk) < 0 && (!lend || lend_begin(lend, fd, sk) < 0))
 		tether_tie(fd, sk);
 	guard_leave(false);
 }
 
-void exec_inherit(int fate, bool loads)
+void exec_inherit(int fate, bool loads, struct lend *lend)
 {
+	lend->count = 0;
 	if (!host_up() || fate < 0)
 		return;
 	if (exec_joins(fate, loads)) {
@@ -55,7 +59,7 @@ void exec_inherit(int fate, bool loads)
 	}
 	for (int fd = 0; fd < fdtable_limit(); fd++) {
 		if (fdtable_sock(fd) && exec_passes(fd))
-			exec_serve(fd);
+			exec_serve(fd, lend);
 	}
 }
 
@@ -69,7 +73,7 @@ void exec_inherit_child(int fate, bool loads, const int *given)
 	tether_tie_inherited();
 	for (int fd = 0; !joins && fd < 3; fd++) {
 		if (fdtable_sock(fd) && exec_passes(fd))
-			exec_serve(fd);
+			exec_serve(fd, NULL);
 	}
 	for (; given && *given >= 0; given++) {
 		ref sk = fdtable_sock_checked(*given);
@@ -77,6 +81,6 @@ void exec_inherit_child(int fate, bool loads, const int *given)
 		if (sk && joins)
 			tether_tie(*given, sk);
 		else if (sk)
-			exec_serve(*given);
+			exec_serve(*given, NULL);
 	}
 }

@@ -53,9 +53,11 @@ const char *exec_library(void);
 
 /*
  * This process becomes the program: ties what it inherits, and has the keeper serve it when the
- * program will not load the library.
+ * program will not load the library. lend: which numbers have been replaced for that, which
+ * lend_undo takes back when the exec has failed.
  */
-void exec_inherit(int fate, bool loads);
+struct lend;
+void exec_inherit(int fate, bool loads, struct lend *lend);
 
 /*
  * A child that libc makes will be the program while this process goes on. The numbers in `given`

@@ -19,6 +19,7 @@
 #include "preload/call.h"
 #include "preload/exec.h"
 #include "preload/export.h"
+#include "preload/lend.h"
 #include "preload/libc.h"
 #include "preload/raw.h"
 #include "preload/splice.h"
@@ -33,14 +34,16 @@ static int exec_at(int dir, const char *path, char *const argv[], char *const en
 {
 	int fate = exec_target(dir, path, flags), error;
 	struct exec_env made;
+	struct lend lend;
 
 	exec_env_make(&made, envp, fate);
-	exec_inherit(fate, made.loads);
+	exec_inherit(fate, made.loads, &lend);
 	if (dir == AT_FDCWD && !flags)
 		libc.execve(path, argv, made.env);
 	else
 		libc.execveat(dir, path, argv, made.env, flags);
 	error = errno;
+	lend_undo(&lend);
 	exec_env_free(&made);
 	errno = error;
 	return -1;

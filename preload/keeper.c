@@ -26,6 +26,7 @@
 #include <sys/signalfd.h>
 #include <sys/wait.h>
 
+#include "preload/lend.h"
 #include "preload/pump.h"
 #include "preload/tether.h"
 
@@ -267,7 +268,8 @@ int keeper_start_again(const struct host_local *local)
 
 /* --- what it watches --- */
 
-static void keeper_answer(struct watch *w, const struct join_request *request, int fd);
+static void keeper_asked_for(
+	struct watch *w, const struct join_request *request, const int *fds, u32 count);
 
 static struct watch *keeper_watch(int fd, enum watch_kind kind, u32 member)
 {
@@ -289,7 +291,7 @@ static void keeper_last_words(u32 member)
 		raw_fcntl(w->fd, F_SETFL, O_NONBLOCK);
 		while (join_recv(w->fd, &request, sizeof(request), fds, &count) ==
 			(ssize_t)sizeof(request))
-			keeper_answer(w, &request, count ? fds[0] : -1);
+			keeper_asked_for(w, &request, fds, count);
 	}
 }
 
@@ -469,6 +471,18 @@ static void keeper_answer(struct watch *w, const struct join_request *request, i
 		raw_close(fd);
 }
 
+static void keeper_asked_for(
+	struct watch *w, const struct join_request *request, const int *fds, u32 count)
+{
+	if (request->op == JOIN_LEND && w->member != HOST_MEMBERS) {
+		lend_answer(fds, count);
+		return;
+	}
+	for (u32 i = 1; i < count; i++)
+		raw_close(fds[i]);
+	keeper_answer(w, request, count ? fds[0] : -1);
+}
+
 static void keeper_request(struct watch *w)
 {
 	struct join_request request;
@@ -482,9 +496,7 @@ static void keeper_request(struct watch *w)
 		keeper_hangup(w);
 		return;
 	}
-	for (u32 i = 1; i < count; i++)
-		raw_close(fds[i]);
-	keeper_answer(w, &request, count ? fds[0] : -1);
+	keeper_asked_for(w, &request, fds, count);
 }
 
 static void keeper_connection(struct watch *listener)
@@ -515,6 +527,7 @@ static void keeper_timer(struct watch *w)
 	watch_timer(tether_look(now));
 	watch_timer(unseen_look(now));
 	watch_timer(pump_look(now));
+	watch_timer(lend_look(now));
 }
 
 static void keeper_event(struct watch *w, u32 events)
@@ -541,6 +554,10 @@ static void keeper_event(struct watch *w, u32 events)
 		break;
 	case WATCH_TIMER:
 		keeper_timer(w);
+		break;
+	case WATCH_LENT:
+		watch_end(w);
+		lend_check();
 		break;
 	default:
 		break;
@@ -622,6 +639,8 @@ static void keeper_control(bool readable, bool rung)
 		bell_sweep(host);
 		async_send();
 	}
+	if (settle)
+		lend_check();
 	if (readable || settle)
 		keeper_listen_to();
 	if (readable || rung)

@@ -13,6 +13,7 @@
 #include <sys/ioctl.h>
 #include <sys/resource.h>
 
+#include "preload/lend.h"
 #include "preload/pump.h"
 #include "preload/splice.h"
 #include "preload/tether.h"
@@ -186,6 +187,8 @@ bool tether_exists(u32 index)
 	socklen_t len = tether_own_name(w->tether.sock, w->tether.inode, &name), size = sizeof(int);
 	int type = SOCK_STREAM, fd, ret;
 
+	if (w->tether.flags & TETHER_LENT)
+		return lend_connected(w->fd);
 	raw_getsockopt(w->fd, SOL_SOCKET, SO_TYPE, &type, &size);
 	fd = raw_socket(AF_UNIX, type | SOCK_CLOEXEC, 0);
 	if (fd < 0)
@@ -276,6 +279,21 @@ void tether_ended(u32 index, bool lost)
 	}
 	watch_end(w);
 	tether_let_go(&t);
+}
+
+void tether_lent(int fd, ref sk, u64 inode)
+{
+	struct tether t = {.sock = sk, .inode = inode, .flags = TETHER_LENT};
+	struct watch *w = watch_add(fd, WATCH_TETHER, WATCH_NOBODY, TETHER_EVENTS);
+
+	if (!w) {
+		tether_lost(&t);
+		return;
+	}
+	w->tether = t;
+	tether_pump(w);
+	if (!(w->tether.flags & TETHER_PUMPED))
+		tether_end(w);
 }
 
 u64 tether_look(u64 now)

@@ -27,6 +27,7 @@
 #include <sys/epoll.h>
 #include <sys/ioctl.h>
 
+#include "preload/lend.h"
 #include "preload/splice.h"
 #include "preload/tether.h"
 #include "preload/watch.h"
@@ -596,6 +597,8 @@ static void pump_notice(ref r)
 		pump_queue(p);
 	else if (sk && sk->flags & SOCK_SPLICED)
 		tether_splice(r);
+	else if (sk && sk->flags & SOCK_LENT)
+		lend_notice(r);
 	else if (sk && !p && sk->flags & SOCK_TETHERED && !sk->holders)
 		pump_unheld(r);
 }

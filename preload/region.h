@@ -331,7 +331,7 @@ int join_connect(const struct config *config);
 int join_tell(const struct config *config, u32 op, char *why, size_t why_size);
 
 /* What goes over a connection to the keeper. One message each way; descriptors go along. */
-enum join_op { JOIN_MEMBER = 1, JOIN_FORK, JOIN_BORN, JOIN_STAY, JOIN_END, JOIN_CLAIM, JOIN_AGAIN };
+enum join_op { JOIN_MEMBER = 1, JOIN_FORK, JOIN_BORN, JOIN_STAY, JOIN_END, JOIN_CLAIM, JOIN_AGAIN, JOIN_LEND };
 
 struct join_request {
 	u64 layout;

@@ -13,8 +13,8 @@
 
 /*
  * In a member, without the lock: ties the socket's placeholder if it is not tied, and has it
- * spliced. 0, also when it is spliced already, -EOPNOTSUPP for what cannot be (listening sockets),
- * or another negative errno.
+ * spliced. 0, also when it is spliced already, -EOPNOTSUPP for what cannot be (listening sockets:
+ * see lend.h), or another negative errno.
  */
 int splice_begin(int fd, ref sk);
 

@@ -70,6 +70,12 @@ void tether_event(u32 index, u32 events);
 /* A tethered socket is to be spliced (pump.h), if its connection has come already; else when it comes. */
 void tether_splice(ref sk);
 
+/*
+ * A connection accepted from a lent listener (lend.h): there is no placeholder but the program's
+ * end. Takes the descriptor over, and splices it with the socket.
+ */
+void tether_lent(int fd, ref sk, u64 inode);
+
 /* Is the placeholder still there? For after a hang-up. */
 bool tether_exists(u32 index);
 

@@ -237,7 +237,7 @@ void wait_dispatch(struct stack *s)
 
 		if (!sk)
 			continue;
-		if (sk->flags & SOCK_SPLICED)
+		if (sk->flags & (SOCK_SPLICED | SOCK_LENT))
 			splice_due(s, sk);
 		if (sk->owner)
 			async_note(sk, events);

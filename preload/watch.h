@@ -1,5 +1,5 @@
 /*
- * Private to the keeper's files (keeper.c, watch.c, keeper_tether.c, splice.c): the descriptors
+ * Private to the keeper's files (keeper.c, watch.c, keeper_tether.c, keeper_lend.c): the descriptors
  * that the keeper watches.
  *
  * A watch is named by its index, and lives in a table that grows up to WATCHES_MAX. Those of one
@@ -23,6 +23,7 @@ enum watch_kind {
 	WATCH_TETHERS, /* a listener for tethers */
 	WATCH_TETHER,
 	WATCH_TIMER,
+	WATCH_LENT, /* a process that was given a lent listener */
 	WATCH_KINDS
 };
 
@@ -30,6 +31,7 @@ enum tether_flag {
 	TETHER_SHUT = 1, /* a program without the library has shut it down in both directions; not
 			    yet closed */
 	TETHER_PUMPED = 2, /* spliced: pump.c moves its bytes */
+	TETHER_LENT = 4,   /* no placeholder: accepted from a lent listener (lend.h) */
 };
 
 /* What is at the other end of a WATCH_TETHER. */

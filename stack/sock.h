@@ -63,6 +63,7 @@ enum sock_flag {
 	SOCK_SPLICED = 1 << 11,    /* owned by preload/: the keeper moves its bytes */
 	SOCK_SPLICE_MARKED = 1 << 13, /* owned by preload/: see splice.c */
 	SOCK_FASTOPEN = 1 << 14,   /* TCP: the next connect waits for text if there is a cookie (MSG_FASTOPEN) */
+	SOCK_LENT = 1 << 15,       /* owned by preload/: programs without the library accept from it, too (lend.h) */
 	SOCK_PUMP_DUE = 1 << 12,   /* owned by preload/: on the keeper's list of those that it is to look at */
 };
 
