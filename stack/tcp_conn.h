@@ -386,7 +386,7 @@ void tcp_consume(struct stack *s, struct sock *sk, struct tcp *t,
 	u32 n); /* takes bytes off the receive queue */
 void tcp_urgent(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg);
 u32 tcp_rcv_window(const struct tcp *t); /* what is left of the window advertised */
-void tcp_sack_blocks(struct stack *s, struct tcp *t, struct tcp_options *opt);
+void tcp_sack_blocks(struct stack *s, struct tcp *t, struct tcp_options *opt, u32 room);
 void tcp_ooo_purge(struct stack *s, struct sock *sk, struct tcp *t);
 void tcp_ooo_drop_last(struct stack *s, struct sock *sk, struct tcp *t);
 struct tcp_ranges *tcp_ooo(struct stack *s, const struct tcp *t);

@@ -12,6 +12,7 @@
 
 #include "stack/tcp_queue.h"
 
+#define SACK_MIN	  12u /* an option with one block, aligned */
 #define HEADERS_MAX   (40u + TCP_HEADER_LEN + TCP_OPTIONS_MAX)
 #define SEGMENT_MIN   48u /* of payload, however small a peer's window is */
 #define TX_RING_SPARE 64u /* frames that are kept free for ACKs and others */
@@ -174,7 +175,7 @@ void tcp_send_ack(struct stack *s, struct sock *sk, struct tcp *t)
 	tcp_fill_header(s, sk, t, &h);
 	h.seq = tcp_bare_seq(t);
 	if (t->flags & TCPF_SACK && (t->ooo || t->flags & TCPF_DSACK))
-		tcp_sack_blocks(s, t, &h.opt);
+		tcp_sack_blocks(s, t, &h.opt, TCP_OPTIONS_MAX);
 	tcp_accecn_ack(t, &h);
 	tcp_acked_now(t);
 	tcp_send_frame(s, sk, t, frame, &h);
@@ -295,9 +296,12 @@ static bool tcp_send_data(
 	if (t->text_ns && s->now_ns - t->text_ns < TCP_DELACK_NS)
 		t->flags |=
 			TCPF_PINGPONG; /* it is an answer, and the next one will carry an ACK too */
-	if (!t->ooo && !(t->flags & TCPF_DSACK)) /* SACK goes in a segment of its own, data has no
-						    room for it */
+	/* What is out of order is reported at once, in a segment of its own; beside data there is
+	 * room to say it again in a segment that is not full (RFC 2018 4). */
+	if (!t->ooo && !(t->flags & TCPF_DSACK))
 		tcp_acked_now(t);
+	else if ((t->flags & (TCPF_SACK | TCPF_DSACK)) == TCPF_SACK && *sent + SACK_MIN <= tcp_full_segment(t))
+		tcp_sack_blocks(s, t, &h.opt, tcp_full_segment(t) - *sent);
 	t->sent_ns = s->now_ns;
 	if (*sent) {
 		t->data_sent_ns = s->now_ns;
