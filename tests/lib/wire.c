@@ -82,6 +82,8 @@ static void set_tunable(struct wire *w, const char *key)
 		w->flow.peer_port = (u16)v;
 	else if (strcmp(key, "seed") == 0)
 		w->config.seed[0] = (u8)v;
+	else if (strcmp(key, "log") == 0)
+		w->log_level = v;
 	else if (strcmp(key, "tolerance_us") == 0)
 		w->tolerance_ns = v * NS_PER_US;
 	else
@@ -148,6 +150,10 @@ static void run_line(struct wire *w)
 		return;
 	}
 	wire_start(w);
+	if (strcmp(w->word[0], "sysctl") == 0) {
+		set_sysctl(w, &w->s->tunables, wire_word(w, 1));
+		return;
+	}
 	if (timed) {
 		double seconds = strtod(w->word[0] + 1, NULL);
 

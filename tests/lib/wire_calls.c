@@ -117,6 +117,8 @@ static const struct {
 	{"TCP_RTO_MIN_US", LX_SOL_TCP, LX_TCP_RTO_MIN_US}, {"TCP_DELACK_MAX_US", LX_SOL_TCP, LX_TCP_DELACK_MAX_US},
 	{"TCP_SAVE_SYN", LX_SOL_TCP, LX_TCP_SAVE_SYN}, {"TCP_INQ", LX_SOL_TCP, LX_TCP_INQ}, {"SO_PEEK_OFF", LX_SOL_SOCKET, LX_SO_PEEK_OFF},
 	{"SO_TIMESTAMPING", LX_SOL_SOCKET, LX_SO_TIMESTAMPING},
+	{"TCP_THIN_DUPACK", LX_SOL_TCP, LX_TCP_THIN_DUPACK}, {"TCP_SAVED_SYN", LX_SOL_TCP, LX_TCP_SAVED_SYN},
+	{"TCP_CC_INFO", LX_SOL_TCP, LX_TCP_CC_INFO},
 	{"TCP_FASTOPEN", LX_SOL_TCP, LX_TCP_FASTOPEN}, {"TCP_FASTOPEN_CONNECT", LX_SOL_TCP, LX_TCP_FASTOPEN_CONNECT},
 	{"TCP_FASTOPEN_NO_COOKIE", LX_SOL_TCP, LX_TCP_FASTOPEN_NO_COOKIE},
 	{"SO_KEEPALIVE", LX_SOL_SOCKET, LX_SO_KEEPALIVE}, {"SO_RCVBUF", LX_SOL_SOCKET, LX_SO_RCVBUF}, {"SO_SNDBUF", LX_SOL_SOCKET, LX_SO_SNDBUF},
@@ -150,6 +152,10 @@ static void call_option(struct wire *w, bool set)
 
 	if (congestion) {
 		call_congestion(w, sock, set, want);
+		return;
+	}
+	if (strcmp(w->word[2], "TCP_FASTOPEN_KEY") == 0) {
+		wire_fastopen_key(w, sock, wire_word(w, 3), want);
 		return;
 	}
 	for (i = 0; i < ARRAY_LEN(options) && strcmp(options[i].name, wire_word(w, 2)) != 0; i++)
@@ -240,7 +246,7 @@ static void call_info(struct wire *w)
 	else if (strcmp(field, "snd_una") == 0)
 		got = t->snd_una - w->flow.our_isn;
 	else
-		wire_fail(w, "field '%s' is unknown", field);
+		got = wire_tcp_info(w, wire_named(w, w->word[1])->sock, field);
 	wire_expect(w, got, want);
 }
 
@@ -397,7 +403,8 @@ static void call_ioctl(struct wire *w)
 	static const struct {
 		const char *name;
 		unsigned request;
-	} requests[] = {{"SIOCATMARK", LX_SIOCATMARK}, {"SIOCINQ", LX_FIONREAD}, {"SIOCOUTQ", LX_SIOCOUTQ}};
+	} requests[] = {{"SIOCATMARK", LX_SIOCATMARK}, {"SIOCINQ", LX_FIONREAD}, {"SIOCOUTQ", LX_SIOCOUTQ},
+		{"SIOCOUTQNSD", LX_SIOCOUTQNSD}, {"SIOCGSTAMP", 0x8906}};
 	s64 want = wire_expected(w, 0);
 	int value = 0, error = -EINVAL;
 
@@ -414,7 +421,8 @@ static const struct {
 } calls[] = {{"bind", call_bind}, {"listen", call_listen}, {"accept", call_no_accept}, {"connect", call_connect},
 	{"send", call_send}, {"recv", call_recv}, {"shutdown", call_shutdown}, {"close", call_close}, {"setopt", call_setopt},
 	{"getopt", call_getopt}, {"error", call_error}, {"poll", call_poll}, {"state", call_state}, {"info", call_info},
-	{"count", call_count}, {"gone", call_gone}, {"idle", call_idle}, {"ioctl", call_ioctl}, {"flow", call_flow}};
+	{"count", call_count}, {"gone", call_gone}, {"idle", call_idle}, {"ioctl", call_ioctl}, {"flow", call_flow},
+	{"log", wire_log}};
 
 void wire_call(struct wire *w)
 {

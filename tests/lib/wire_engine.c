@@ -184,6 +184,7 @@ void wire_start(struct wire *w)
 	w->s = stack_init(w->memory, size, size, &w->config);
 	if (!w->s)
 		wire_fail(w, "the engine does not start");
+	log_set(w->s, LOG_AREAS, (enum log_level)w->log_level);
 	wire_settle(w);
 	wire_drop(w); /* the announcement of our address */
 }

@@ -52,6 +52,7 @@ struct wire {
 	struct sent queue[QUEUE];
 	u32 queue_head, queue_tail;
 	u64 start_ns, now_ns, tolerance_ns;
+	u32 log_level;          /* of all areas */
 	u64 counters[COUNTERS]; /* at the last look */
 	int line;
 	char *why;
@@ -90,5 +91,10 @@ struct endpoint wire_endpoint(struct wire *w, const char *text);
 void wire_inject(struct wire *w);
 void wire_meet(struct wire *w, u64 at, bool timed);
 void wire_call(struct wire *w);
+
+/* wire_info.c */
+s64 wire_tcp_info(struct wire *w, ref sock, const char *field);
+void wire_fastopen_key(struct wire *w, ref sock, const char *hex, s64 want);
+void wire_log(struct wire *w);
 
 #endif
