@@ -342,6 +342,17 @@ static int tcp_get_time(
 	}
 }
 
+/* Where none was set, that of a connection is what the receive buffer leaves (Linux's
+ * tcp_init_buffer_space). */
+static u32 tcp_get_window_clamp(const struct sock *sk, const struct tcp *t)
+{
+	u32 most = tcp_share(t, sk->rcvbuf), mss = t->adv_mss;
+
+	if (t->window_clamp || !tcp_synchronized(t))
+		return t->window_clamp;
+	return most > 2 * mss ? MAX(2 * mss, most - mss) : most;
+}
+
 static int tcp_get_number(
 	struct stack *s, const struct sock *sk, const struct tcp *t, int name, int *value)
 {
@@ -356,7 +367,7 @@ static int tcp_get_number(
 		*value = tcp_get_mss(t);
 		return 0;
 	case LX_TCP_WINDOW_CLAMP:
-		*value = (int)t->window_clamp;
+		*value = (int)tcp_get_window_clamp(sk, t);
 		return 0;
 	case LX_TCP_QUICKACK:
 		*value = t->flags & TCPF_PINGPONG ? 0 : 1;
@@ -504,6 +515,21 @@ int tcp_ioctl(struct stack *s, struct sock *sk, unsigned request, int *value)
 	}
 }
 
+/* Linux's tcp_set_rcvlowat: so much has to fit, and may be there already. */
+static void tcp_rcvlowat_changed(struct stack *s, struct sock *sk, struct tcp *t)
+{
+	u32 share = t->rcv_share ? t->rcv_share : 128;
+	u64 space = (u64)sk->rcvlowat * 256 / share;
+
+	if (tcp_synchronized(t) && tcp_readable(sk, t))
+		sock_raise(s, sk, EV_IN);
+	if (sk->options & OPT_RCVBUF_LOCKED || space <= sk->rcvbuf)
+		return;
+	sk->rcvbuf = (u32)MIN(space, INT32_MAX);
+	if (t->window_clamp && t->window_clamp < sk->rcvlowat)
+		t->window_clamp = sk->rcvlowat;
+}
+
 void tcp_opt_changed(struct stack *s, struct sock *sk, int level, int name)
 {
 	struct tcp *t = tcp_of(s, sk);
@@ -513,6 +539,8 @@ void tcp_opt_changed(struct stack *s, struct sock *sk, int level, int name)
 	if (name == LX_SO_KEEPALIVE) {
 		tcp_timer_keepalive(s, sk, t);
 		tcp_timer_update(s, sk, t);
+	} else if (name == LX_SO_RCVLOWAT) {
+		tcp_rcvlowat_changed(s, sk, t);
 	} else if (name == LX_SO_SNDBUF || name == LX_SO_SNDBUFFORCE) {
 		tcp_writable(s, sk, t);
 	} else if (name == LX_SO_MAX_PACING_RATE) {
