@@ -284,7 +284,7 @@ START_TEST(tcp_bbr_down)
 }
 END_TEST
 
-/* 5.3.3.5.3: two to three seconds, drawn anew for each cycle, */
+/* 5.3.3.8: two to three seconds, drawn anew for each cycle, */
 START_TEST(tcp_bbr_probe_wait)
 {
 	u32 least = UINT32_MAX, most = 0;
@@ -401,7 +401,7 @@ START_TEST(tcp_bbr_up_loss_bound)
 }
 END_TEST
 
-/* 5.3.3.6: at the bound, inflight_longterm rises by one segment in the first round, by twice as much in each that follows. */
+/* 5.3.3.5: at the bound, inflight_longterm rises by one segment in the first round, by twice as much in each that follows. */
 START_TEST(tcp_bbr_up_slope)
 {
 	u32 before, cwnd;
