@@ -40,9 +40,27 @@ ref pkt_alloc(struct stack *s, u32 bytes)
 		counter_inc(s, counter_no_memory);
 		return 0;
 	}
-	for (u32 kind = pkt_kind_for(bytes + PKT_HEADROOM); !r && kind <= SLAB_PKT_LARGE; kind++)
+	for (u32 kind = pkt_kind_for(bytes + PKT_HEADROOM); !r && kind <= SLAB_PKT_LARGE; kind++) {
+		if (kind == SLAB_PKT_LARGE && pkt_scarce(s)) {
+			counter_inc(s, counter_no_memory);
+			return 0;
+		}
 		r = pkt_alloc_kind(s, (enum slab_kind)kind);
+	}
 	return r;
+}
+
+ref pkt_alloc_receive(struct stack *s)
+{
+	return pkt_alloc_kind(s, SLAB_PKT_LARGE);
+}
+
+u32 pkt_large_left(const struct stack *s)
+{
+	const struct slab *large = slab_of(s, SLAB_PKT_LARGE);
+	u64 spans = large->spans + s->size / SLAB_SPAN_BYTES - s->spans_used;
+
+	return (u32)MIN(spans * large->per_span, large->limit) - large->in_use;
 }
 
 ref pkt_alloc_huge(struct stack *s)

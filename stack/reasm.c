@@ -316,9 +316,9 @@ ref reasm_input(struct stack *s, ref pkt, u32 offset, bool more, u16 id, u8 prot
 			d = NULL;
 		reasm_evict(s);
 	}
-	if (!d)
+	if (!d && !pkt_scarce(s))
 		d = reasm_make(s, &key, hash);
-	if (!d) {
+	if (!d || pkt_scarce(s)) {
 		counter_inc(s, counter_reasm_no_memory);
 		pkt_release(s, pkt);
 		return 0;

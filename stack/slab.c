@@ -29,17 +29,33 @@ void slab_init(struct stack *s, enum slab_kind kind, u32 object_bytes, u32 limit
 	slab_init_partial(s, kind, object_bytes, object_bytes, limit);
 }
 
+static bool slab_grow(struct stack *s, struct slab *slab)
+{
+	u32 span = slab->spans < SLAB_SPANS_MAX ? stack_span_alloc(s) : 0;
+
+	if (!span)
+		return false;
+	slab->span[slab->spans] = (u16)span;
+	slab->spans++;
+	return true;
+}
+
+bool slab_reserve(struct stack *s, enum slab_kind kind, u32 objects)
+{
+	struct slab *slab = &s->slab[kind];
+
+	while (slab->spans * slab->per_span < objects) {
+		if (!slab_grow(s, slab))
+			return false;
+	}
+	return true;
+}
+
 /* Index + 1 of an object that has never been used, or 0. */
 static u32 slab_fresh(struct stack *s, struct slab *slab)
 {
-	if (slab->touched == slab->spans * slab->per_span) {
-		u32 span = slab->spans < SLAB_SPANS_MAX ? stack_span_alloc(s) : 0;
-
-		if (!span)
-			return 0;
-		slab->span[slab->spans] = (u16)span;
-		slab->spans++;
-	}
+	if (slab->touched == slab->spans * slab->per_span && !slab_grow(s, slab))
+		return 0;
 	__atomic_store_n(&slab->touched, slab->touched + 1, __ATOMIC_RELEASE);
 	return slab->touched;
 }

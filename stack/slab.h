@@ -85,6 +85,9 @@ void slab_init(struct stack *s, enum slab_kind kind, u32 object_bytes, u32 limit
 void slab_init_partial(
 	struct stack *s, enum slab_kind kind, u32 object_bytes, u32 zero_bytes, u32 limit);
 
+/* Takes the spans for so many objects now: no other kind gets them. False: there are not enough. */
+bool slab_reserve(struct stack *s, enum slab_kind kind, u32 objects);
+
 /* Takes a zeroed object (struct pkt and struct frame: only their fixed parts are zeroed); 0 when
  * there is no room. */
 ref slab_alloc(struct stack *s, enum slab_kind kind);

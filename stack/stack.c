@@ -20,7 +20,7 @@ _Static_assert(
 _Static_assert(sizeof(struct stack) <= SLAB_SPAN_BYTES, "struct stack is span 0");
 _Static_assert((STACK_TX_RING & (STACK_TX_RING - 1)) == 0, "indexes of the ring are masked");
 
-#define SPANS_MIN    24u /* one for each kind and table, and some packets */
+#define SPANS_MIN    26u /* one for each kind and table, and some packets */
 #define SPANS_MAX    65535u
 #define EXPIRIES_MAX 65536u /* timers served, and packets looped, in one call */
 
@@ -141,6 +141,7 @@ static void stack_init_secrets(struct stack *s, const u8 seed[16])
 }
 
 #define HUGE_SHARE 8u /* of the largest region */
+#define RECEIVE_PACKETS 32u /* that no other kind of object may take the memory of (tcp_memory_tight) */
 
 /* Packets of one kind may fill three quarters of the largest region; no more, so that sockets can
  * still be made. */
@@ -165,7 +166,8 @@ static bool stack_init_memory(struct stack *s)
 	slab_init(s, SLAB_NEIGH, sizeof(struct neigh), SLAB_INDEX_MAX);
 	slab_init(s, SLAB_REASM, sizeof(struct reasm), 4096);
 	slab_init(s, SLAB_TASK, sizeof(struct task), NETIF_MAX * NETIF_ADDRS);
-	return hash_init(s, &s->neighs, (u32)offsetof(struct neigh, by_addr)) &&
+	return slab_reserve(s, SLAB_PKT_LARGE, RECEIVE_PACKETS) &&
+	       hash_init(s, &s->neighs, (u32)offsetof(struct neigh, by_addr)) &&
 	       hash_init(s, &s->reasms, (u32)offsetof(struct reasm, by_key));
 }
 
@@ -237,7 +239,7 @@ void stack_clock(struct stack *s, u64 now_ns)
 
 ref stack_rx_alloc(struct stack *s)
 {
-	return pkt_alloc(s, PKT_LARGE_ROOM - PKT_HEADROOM);
+	return pkt_alloc_receive(s);
 }
 
 void stack_input(struct stack *s, ref pkt)

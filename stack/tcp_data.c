@@ -25,16 +25,13 @@ void tcp_sndbuf_grow(struct stack *s, struct sock *sk, struct tcp *t)
 }
 
 /*
- * Few packets are left to receive into: then nobody may queue more, or not even the
- * acknowledgements that would free what is queued could come in.
+ * Few packets are left to receive into: then nobody may queue more than one, or not even the
+ * acknowledgements that would free what is queued could come in. Of the last ones nobody may keep
+ * any (pkt_scarce).
  */
 bool tcp_memory_tight(const struct stack *s)
 {
-	const struct slab *large = slab_of(s, SLAB_PKT_LARGE);
-	u64 spans = s->size / SLAB_SPAN_BYTES - s->spans_used;
-	u64 more = MIN(spans * large->per_span, large->limit - MIN(large->touched, large->limit));
-
-	return large->touched - large->in_use + more < PACKETS_SPARE;
+	return pkt_large_left(s) < PACKETS_SPARE;
 }
 
 static int tcp_send_check(struct stack *s, struct sock *sk, struct tcp *t)

@@ -91,7 +91,7 @@ static void enqueue(struct stack *s, struct sock *sk, ref pkt)
 {
 	struct pkt *p;
 
-	if (sk->rx_charged > sk->rcvbuf) {
+	if (sk->rx_charged > sk->rcvbuf || pkt_scarce(s)) {
 		refuse(s, sk, pkt, counter_udp_rcvbuf);
 		return;
 	}
