@@ -13,6 +13,7 @@
 #include <sys/eventfd.h>
 
 #include "preload/deadline.h"
+#include "preload/epoll_nests.h"
 #include "preload/epoll_set.h"
 #include "preload/export.h"
 #include "preload/fdtable.h"
@@ -22,18 +23,12 @@
 #include "preload/splice.h"
 #include "preload/wait.h"
 
-enum { BATCH = 128, NESTS = 32 };
+enum { BATCH = 128 };
 
 #define MARKER 0x7573746b6d61726bull
 #define KERNEL_LOOK_NS                                                                             \
 	(50 * NS_PER_US) /* the kernel's members wait no longer than this behind busy stack        \
 			    members */
-
-/* Sets nested in sets before either had stack members; looked through when one gets its first. */
-static struct nest {
-	int outer, inner; /* inner 0: free */
-	struct epoll_event event;
-} nests[NESTS];
 
 static int answer(int rc)
 {
@@ -55,15 +50,6 @@ static void before_fork(void)
 		set = 0;
 		if (fdtable_find(fd, &set) == FD_EPOLL && !set)
 			set_of(fd, &error);
-	}
-}
-
-/* What the number was a member of, or had as members, has gone with what it was. */
-static void nests_forget(int fd)
-{
-	for (u32 i = 0; i < NESTS; i++) {
-		if (nests[i].inner == fd || nests[i].outer == fd)
-			nests[i].inner = 0;
 	}
 }
 
@@ -178,24 +164,55 @@ static void share_set(int epfd, ref set)
 	}
 }
 
+/* What was nested before this one had a set. */
+static void nest_all(int epfd, ref set, int *error)
+{
+	struct nest n;
+	ref inner;
+
+	while (nests_take(epfd, -1, &n)) {
+		if (fdtable_find(n.inner, &inner) != FD_EPOLL ||
+			fdtable_find(n.outer, &inner) != FD_EPOLL)
+			continue; /* another file by now */
+		inner = n.inner == epfd ? set : set_of(n.inner, error);
+		if (inner)
+			nest_add(n.outer == epfd ? set : set_of(n.outer, error), inner, n.inner,
+				&n.event);
+	}
+}
+
+/* A new set for the number, or the one that another thread has just given it; 0: no memory. */
+static ref set_make(int epfd, bool *made)
+{
+	struct stack *s = host_enter();
+	ref set = 0;
+
+	*made = fdtable_find(epfd, &set) != FD_EPOLL || !set;
+	if (*made)
+		set = epoll_set_new(s, host_member());
+	if (*made && set)
+		fdtable_set(epfd, FD_EPOLL, set, 0);
+	host_leave();
+	return set;
+}
+
 /* The set behind an epoll descriptor, made when it has none yet. 0 with *error. */
 static ref set_of(int epfd, int *error)
 {
 	enum fd_kind kind;
-	ref set = 0, inner;
-	u32 i;
+	bool made;
+	ref set = 0;
 
 	kind = fdtable_find(epfd, &set);
 	if (kind == FD_EPOLL && set)
 		return set;
-	set = epoll_set_new(host_enter(), host_member());
-	host_leave();
-	*error = -ENOMEM;
-	if (!set)
-		return 0;
-	*error = fdtable_set(epfd, FD_EPOLL, set, 0);
-	if (!*error)
-		*error = marker_add(epfd);
+	*error = fdtable_reserve(epfd);
+	set = *error ? 0 : set_make(epfd, &made);
+	if (!set && !*error)
+		*error = -ENOMEM;
+	if (!set || !made)
+		return set;
+	*error = marker_add(epfd);
 	if (*error) {
 		fdtable_clear(epfd, &set);
 		epoll_closed(host_enter(), set, host_member());
@@ -205,20 +222,7 @@ static ref set_of(int epfd, int *error)
 		return 0;
 	}
 	share_set(epfd, set);
-	for (i = 0; i < NESTS; i++) {
-		struct nest n = nests[i];
-
-		if (!n.inner || (n.inner != epfd && n.outer != epfd))
-			continue;
-		nests[i].inner = 0;
-		if (fdtable_find(n.inner, &inner) != FD_EPOLL ||
-			fdtable_find(n.outer, &inner) != FD_EPOLL)
-			continue; /* another file by now */
-		inner = n.inner == epfd ? set : set_of(n.inner, error);
-		if (inner)
-			nest_add(n.outer == epfd ? set : set_of(n.outer, error), inner, n.inner,
-				&n.event);
-	}
+	nest_all(epfd, set, error);
 	return set;
 }
 
@@ -237,35 +241,33 @@ static int nest_add(ref outer, ref inner, int inner_fd, const struct epoll_event
  * they come to be. */
 static int ctl_nested(int epfd, int op, int fd, struct epoll_event *event)
 {
-	struct epoll_event e = {0};
+	struct nest n = {epfd, fd, {0}}, old;
 	int rc = libc.epoll_ctl(epfd, op, fd, event), err = 0;
 	ref outer = 0, inner = 0;
-	u32 i;
 
 	if (rc)
 		return rc;
 	if (op != EPOLL_CTL_DEL)
-		e = *event;
-	for (i = 0; i < NESTS; i++) {
-		if (nests[i].inner == fd && nests[i].outer == epfd)
-			nests[i].inner = 0;
+		n.event = *event;
+	while (nests_take(epfd, fd, &old)) {
 	}
 	fdtable_find(epfd, &outer);
 	fdtable_find(fd, &inner);
-	if (!outer && !inner) {
-		for (i = 0; op != EPOLL_CTL_DEL && i < NESTS; i++) {
-			if (nests[i].inner)
-				continue;
-			nests[i] = (struct nest){epfd, fd, e};
-			break;
-		}
-		return 0;
+	if (!outer && !inner && op != EPOLL_CTL_DEL) {
+		nests_add(&n);
+		/* Who makes a set of one of them from now on finds the entry. */
+		fdtable_find(epfd, &outer);
+		fdtable_find(fd, &inner);
+		if ((outer || inner) && !nests_take(epfd, fd, &old))
+			return 0;
 	}
+	if (!outer && !inner)
+		return 0;
 	guard_enter();
 	outer = set_of(epfd, &err);
 	inner = outer ? set_of(fd, &err) : 0;
 	if (inner) {
-		epoll_set_ctl(host_enter(), outer, op, inner, fd, &e);
+		epoll_set_ctl(host_enter(), outer, op, inner, fd, &n.event);
 		host_leave();
 	}
 	guard_leave(false);

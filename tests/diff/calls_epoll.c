@@ -444,6 +444,43 @@ static void handlers(void)
 	close(fd[1]);
 }
 
+static int together_epfd;
+static pthread_barrier_t together;
+
+static void *add_together(void *arg)
+{
+	const int *fd = arg;
+	struct epoll_event e = {.events = EPOLLOUT, .data.fd = *fd};
+
+	pthread_barrier_wait(&together);
+	epoll_ctl(together_epfd, EPOLL_CTL_ADD, *fd, &e);
+	return NULL;
+}
+
+/* Two threads add the first sockets of a set at the same moment. */
+static void added_at_once(void)
+{
+	struct epoll_event got[4];
+	int fd[2], missing = 0;
+	pthread_t thread[2];
+
+	for (int i = 0; i < 2; i++)
+		fd[i] = socket(AF_INET, SOCK_DGRAM, 0);
+	pthread_barrier_init(&together, NULL, 2);
+	for (int round = 0; round < 1000; round++) {
+		together_epfd = epoll_create1(0);
+		for (int i = 0; i < 2; i++)
+			pthread_create(&thread[i], NULL, add_together, &fd[i]);
+		for (int i = 0; i < 2; i++)
+			pthread_join(thread[i], NULL);
+		missing += epoll_wait(together_epfd, got, 4, 1000) != 2;
+		close(together_epfd);
+	}
+	printf("added at once, and missing: %d\n", missing);
+	close(fd[0]);
+	close(fd[1]);
+}
+
 int main(int argc, char **argv)
 {
 	begin(argc, argv);
@@ -454,6 +491,7 @@ int main(int argc, char **argv)
 	duplicates();
 	while_waiting();
 	cancellation();
+	added_at_once();
 	handlers();
 	printf("done\n");
 	return 0;
