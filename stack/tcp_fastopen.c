@@ -232,7 +232,7 @@ u32 tcp_fastopen_room(struct stack *s, const struct sock *sk, const struct tcp *
 	if (m && m->mss)
 		mss = MIN(mss, m->mss);
 	else if (!m || !m->cookie_len)
-		mss = MIN(mss, tcp_default_mss(&sk->conn.remote.addr)); /* RFC 7413 4.2.1 */
+		mss = MIN(mss, tcp_default_mss(&sk->conn.remote.addr)); /* RFC 7413 4.2.2 */
 	return mss > TCP_OPTIONS_MAX ? mss - TCP_OPTIONS_MAX : 1;
 }
 
