@@ -462,27 +462,28 @@ static void set_edge(const struct mutation_field *f, u32 edge)
 		put32(frame + f->offset, values[edge]);
 }
 
-const char *mutation_sweep(struct mutation *m, enum peer_stage stage, u32 field, u32 edge, u32 field2, u32 edge2)
+/* The answers to what has come in: one, and what the host has to say of itself (what it sends again, its own ARP). */
+enum { ANSWERS_MAX = 8 };
+
+const char *mutation_sweep(struct mutation *m, enum peer_stage stage, const struct mutation_case *c)
 {
-	static const u16 flags[] = {PEER_ACK | PEER_PSH, PEER_SYN, PEER_ACK | PEER_FIN};
+	static const u16 flags[MUTATION_KINDS] = {PEER_ACK | PEER_PSH, PEER_SYN, PEER_ACK | PEER_FIN, PEER_RST | PEER_ACK};
 	u8 options[12] = {1, 1, 8, 10};
 	struct net_tcp tcp;
 	u32 len;
 
 	begin(m, stage);
-	for (u32 i = 0; i < ARRAY_LEN(flags); i++) {
-		tcp = (struct net_tcp){.sport = m->p.port, .dport = m->p.host_port, .seq = m->p.seq, .ack = m->p.ack,
-			.flags = flags[i], .window = 65535, .options = options, .options_len = sizeof(options)};
-		put32(options + 4, (u32)(m->p.s->now_ns / NS_PER_MS) + 5000);
-		put32(options + 8, m->p.ts_host);
-		len = net_tcp(frame, &(struct net_ip4){0}, &tcp, data, i == 1 ? 0 : 100);
-		set_edge(&fields[field], edge);
-		set_edge(&fields[field2], edge2);
-		fix_sums(len);
-		engine_frame_in(m->p.s, frame, len);
-		engine_run(m->p.s, 50 * NS_PER_MS);
-	}
-	return end(m, NULL);
+	tcp = (struct net_tcp){.sport = m->p.port, .dport = m->p.host_port, .seq = m->p.seq, .ack = m->p.ack,
+		.flags = flags[c->kind], .window = 65535, .options = options, .options_len = sizeof(options)};
+	put32(options + 4, (u32)(m->p.s->now_ns / NS_PER_MS) + 5000);
+	put32(options + 8, m->p.ts_host);
+	len = net_tcp(frame, &(struct net_ip4){0}, &tcp, data, c->kind == 0 ? 100 : 0);
+	set_edge(&fields[c->field], c->edge);
+	set_edge(&fields[c->field2], c->edge2);
+	fix_sums(len);
+	engine_frame_in(m->p.s, frame, len);
+	engine_run(m->p.s, 50 * NS_PER_MS);
+	return end(m, engine_frames_drop(m->p.s) > ANSWERS_MAX ? "too many answers" : NULL);
 }
 
 const char *mutation_run(struct mutation *m, enum peer_stage stage, u32 frames)

@@ -23,10 +23,13 @@ struct mutation {
 const char *mutation_run(struct mutation *m, enum peer_stage stage, u32 frames);
 
 /*
- * One right segment with data, one SYN and one FIN, each with two header fields (of MUTATION_FIELDS) set to an edge (of MUTATION_EDGES) of their
- * range, come in; then the same questions.
+ * A right segment with text, a SYN, a FIN or a RST, with two header fields (of MUTATION_FIELDS) set to an edge (of MUTATION_EDGES) of their
+ * range; or one, if both are the same. It comes in; then the same questions, and: are the answers few?
  */
-enum { MUTATION_FIELDS = 23, MUTATION_EDGES = 10 };
-const char *mutation_sweep(struct mutation *m, enum peer_stage stage, u32 field, u32 edge, u32 field2, u32 edge2);
+enum { MUTATION_KINDS = 4, MUTATION_FIELDS = 23, MUTATION_EDGES = 10 };
+struct mutation_case {
+	u32 kind, field, edge, field2, edge2;
+};
+const char *mutation_sweep(struct mutation *m, enum peer_stage stage, const struct mutation_case *c);
 
 #endif

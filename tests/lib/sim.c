@@ -17,6 +17,8 @@
 
 enum { PORT = 5000, FIRST_PORT = 6000, HEAP_MAX = 1 << 18 };
 
+#define SIM_BEGIN_NS (1000 * NS_PER_S)
+
 struct flight {
 	u64 due_ns, order;
 	u32 to, len;
@@ -134,6 +136,8 @@ static void send_frame(
 {
 	struct impair_fate fate = {.copies = 1, .flip = IMPAIR_NO_FLIP};
 
+	if (m->config->change)
+		m->config->change(&m->link[from], from, m->now_ns - SIM_BEGIN_NS);
 	if (m->config->clear_arp && get16(bytes + 12) == ETHERTYPE_ARP)
 		fate.due_ns = m->now_ns;
 	else
@@ -436,7 +440,7 @@ struct sim_result sim_transfer(const struct sim_config *config)
 
 	m->config = config;
 	m->flows = MAX(config->flows, 1);
-	m->now_ns = begin = 1000 * NS_PER_S;
+	m->now_ns = begin = SIM_BEGIN_NS;
 	m->count_at_ns = m->bulk_end_ns = NEVER;
 	if (config->bulk_ns) {
 		m->count_at_ns = begin + config->bulk_from_ns;

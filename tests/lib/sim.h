@@ -26,6 +26,8 @@ struct sim_config {
 	const char *congestion; /* of both hosts; NULL: the default */
 	u64 memory;		/* of each host; 0: 256 MiB */
 	void (*tune)(struct stack_tunables *); /* may be NULL */
+	/* Before each frame: may change what its direction of the link does (link->config). May be NULL. */
+	void (*change)(struct impair *link, u32 from, u64 since_ns);
 };
 
 struct sim_result {
