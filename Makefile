@@ -119,7 +119,7 @@ check_programs = rules=tests/check_bans rules=tests/check_repo \
 check: check-build
 	BUILD=$(BUILD) tests/run -o $(BUILD)/results.txt $(check_programs)
 check-long: check-build
-	BUILD=$(BUILD) tests/run -l -o $(BUILD)/results.txt $(check_programs) fuzz=tests/fuzz/coverage
+	BUILD=$(BUILD) tests/run -l -o $(BUILD)/results.txt $(check_programs) fuzz=tests/fuzz/coverage coverage=tests/coverage/tcp
 
 demo: deps
 	$(MAKE) -j$(jobs) all
