@@ -102,14 +102,12 @@ static void tcp_ack_advance(struct stack *s, struct sock *sk, struct tcp *t, u32
 		tcp_ack_confirm(s, sk, t);
 }
 
+/* RFC 5681 2. With SACK it is what the ACK reports that counts (RFC 6675 2). */
 static bool tcp_ack_duplicate(const struct tcp *t, const struct tcp_segment *seg, u32 acked,
-	u32 flight, bool window_changed, u32 sacked)
+	u32 flight, bool window_changed)
 {
-	if (acked || !flight || seg->flags & (TH_SYN | TH_FIN))
-		return false;
-	if (t->flags & TCPF_SACK)
-		return sacked != 0;		 /* RFC 6675 2 */
-	return seg->len == 0 && !window_changed; /* RFC 5681 2 */
+	return !(t->flags & TCPF_SACK) && !acked && flight && !(seg->flags & (TH_SYN | TH_FIN)) &&
+	       seg->len == 0 && !window_changed;
 }
 
 /* For the delivery rate: what has arrived, and when. */
@@ -154,7 +152,7 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 		tcp_mtup_acked(s, sk, t);
 	}
 	tcp_record_sacks(s, t, seg, &news);
-	news.duplicate = tcp_ack_duplicate(t, seg, acked, news.flight, window_changed, news.sacked);
+	news.duplicate = tcp_ack_duplicate(t, seg, acked, news.flight, window_changed);
 	tcp_ecn_news(t, seg, &news);
 	if (tcp_tlp_ack(s, t, seg, news.dsack, acked != 0))
 		tcp_recovery_probe_mended(t);

@@ -294,8 +294,7 @@ static bool tcp_ack_syn_received(
 {
 	bool early = t->tfo == TFO_CHILD; /* text may be in flight already */
 
-	if (seg->ack != t->snd_nxt &&
-		!(seq_gt(seg->ack, t->snd_una) && seq_leq(seg->ack, t->snd_nxt))) {
+	if (!(seq_gt(seg->ack, t->snd_una) && seq_leq(seg->ack, t->snd_nxt))) {
 		tcp_reset_answer(s, seg);
 		return false;
 	}
