@@ -90,6 +90,50 @@ START_TEST(tcp_options_random)
 }
 END_TEST
 
+/* RFC 7413 4.1.1, and the experiment's form (RFC 6994): empty or 4 to 16 bytes, an even number, on a SYN. */
+START_TEST(tcp_options_cookies)
+{
+	u8 out[TCP_OPTIONS_MAX], bytes[TCP_OPTIONS_MAX] = {254, 4, 0xf9, 0x89};
+
+	for (u32 i = 0; i <= 16; i++) {
+		struct tcp_options in = {.flags = TCP_OPT_TFO | TCP_OPT_MSS, .mss = 1400, .tfo_len = (u8)i / 2 * 2, .tfo_exp = i & 1};
+		bool good = in.tfo_len != 2;
+		u32 len;
+
+		memset(in.tfo, 0xa5, in.tfo_len);
+		len = tcp_options_build(&in, out);
+		ck_assert_uint_eq(len % 4, 0);
+		ck_assert(parse(out, len, true) == good);
+		ck_assert_uint_eq(o.flags, good ? in.flags : TCP_OPT_MSS);
+		if (good) {
+			ck_assert_uint_eq(o.tfo_len, in.tfo_len);
+			ck_assert_uint_eq(o.tfo_exp, in.tfo_exp);
+			ck_assert_mem_eq(o.tfo, in.tfo, sizeof(o.tfo));
+		}
+		ck_assert(parse(out, len, false));
+		ck_assert_uint_eq(o.flags, 0);
+	}
+	ck_assert(parse(bytes, 4, true));
+	ck_assert_uint_eq(o.flags, TCP_OPT_TFO);
+	bytes[1] = 3; /* too short for the number of an experiment: another one's */
+	ck_assert(parse(bytes, 3, true));
+	ck_assert_uint_eq(o.flags, 0);
+	bytes[1] = 4;
+	bytes[3] = 0x88;
+	ck_assert(parse(bytes, 4, true));
+	ck_assert_uint_eq(o.flags, 0);
+	bytes[1] = 5;
+	bytes[3] = 0x89;
+	ck_assert(!parse(bytes, 5, true));
+	ck_assert_uint_eq(o.flags, 0);
+	memcpy(bytes, (const u8[]){34, 2, 254, 8, 0xf9, 0x89, 1, 2, 3, 4}, 10); /* the option itself goes before */
+	ck_assert(parse(bytes, 10, true));
+	ck_assert_uint_eq(o.flags, TCP_OPT_TFO);
+	ck_assert_uint_eq(o.tfo_len, 0);
+	ck_assert(!o.tfo_exp);
+}
+END_TEST
+
 START_TEST(tcp_options_round_trip)
 {
 	struct tcp_options in = {.mss = 1400,
@@ -128,6 +172,7 @@ static Suite *suite(void)
 	tcase_add_test(c, tcp_options_malformed);
 	tcase_add_loop_test(c, tcp_options_random, 0, 3);
 	tcase_add_test(c, tcp_options_round_trip);
+	tcase_add_test(c, tcp_options_cookies);
 	suite_add_tcase(s, c);
 	return s;
 }
