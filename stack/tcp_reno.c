@@ -15,18 +15,16 @@ static void reno_init(struct tcp *t, u64 now_ns)
 
 static void reno_acked(struct tcp *t, const struct tcp_cc_ack *ack)
 {
-	u32 acked;
+	u32 acked, whole;
 
 	if (!ack->cwnd_limited)
 		return;
 	acked = tcp_slow_start(t, ack);
+	/* What a window that is no multiple of a segment lets out in a round trip are the whole ones. */
+	whole = MAX(t->cwnd - t->cwnd % t->mss, (u32)t->mss);
 	t->cwnd_acked += acked;
-	if (t->cwnd_acked >= t->cwnd) {
-		u32 windows = t->cwnd_acked / t->cwnd;
-
-		t->cwnd_acked -= windows * t->cwnd;
-		t->cwnd += windows * t->mss;
-	}
+	t->cwnd += t->cwnd_acked / whole * t->mss;
+	t->cwnd_acked %= whole;
 }
 
 /* RFC 5681 equation (4) */

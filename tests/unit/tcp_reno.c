@@ -61,6 +61,20 @@ START_TEST(tcp_reno_avoidance)
 }
 END_TEST
 
+/* Seven segments go in a round trip by a window of seven and a half. */
+START_TEST(tcp_reno_avoidance_fraction)
+{
+	setup(7 * MSS + MSS / 2, 2 * MSS);
+	acked(7 * MSS);
+	ck_assert_uint_eq(t.cwnd, 8 * MSS + MSS / 2);
+	setup(MSS / 2, 0); /* the segment has grown */
+	acked(MSS / 2);
+	ck_assert_uint_eq(t.cwnd, MSS / 2);
+	acked(MSS / 2);
+	ck_assert_uint_eq(t.cwnd, MSS + MSS / 2);
+}
+END_TEST
+
 START_TEST(tcp_reno_not_limited)
 {
 	struct tcp_cc_ack ack = {.acked = MSS, .cwnd_limited = false};
@@ -99,6 +113,7 @@ static Suite *suite(void)
 	tcase_add_test(c, tcp_reno_initial_window);
 	tcase_add_test(c, tcp_reno_slow_start);
 	tcase_add_test(c, tcp_reno_avoidance);
+	tcase_add_test(c, tcp_reno_avoidance_fraction);
 	tcase_add_test(c, tcp_reno_not_limited);
 	tcase_add_test(c, tcp_reno_loss);
 	tcase_add_test(c, tcp_cc_names);
