@@ -183,6 +183,7 @@ struct call_data {
 	struct endpoint peer; /* sent: family FAMILY_NONE when not given; received: the source */
 	/* Sent: NULL when there is none; received: filled in when not NULL. */
 	struct plan_meta *meta;
+	u8 *stats;    /* received, with meta: PLAN_STATS bytes */
 	u32 full_len; /* received: the datagram's true length */
 	u32 options;  /* received: enum sock_option */
 	u32 stamps;   /* received: enum sock_tstamp */

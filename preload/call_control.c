@@ -156,9 +156,12 @@ static void put_time(struct control_out *out, const struct call_data *d)
 		put(out, SOL_SOCKET, SCM_TIMESTAMPNS, &ts, sizeof(ts));
 	else if (options & OPT_TIMESTAMP)
 		put(out, SOL_SOCKET, SCM_TIMESTAMP, &tv, sizeof(tv));
-	if (d->stamps & TSTAMP_SOFTWARE &&
-		(d->stamps & TSTAMP_RX_SOFTWARE || d->meta->msg_flags & MSG_ERRQUEUE))
-		put(out, SOL_SOCKET, SCM_TIMESTAMPING, stamps, sizeof(stamps));
+	if (!(d->stamps & TSTAMP_SOFTWARE) ||
+		!(d->stamps & TSTAMP_RX_SOFTWARE || d->meta->msg_flags & MSG_ERRQUEUE))
+		return;
+	put(out, SOL_SOCKET, SCM_TIMESTAMPING, stamps, sizeof(stamps));
+	if (d->meta->stats_len)
+		put(out, SOL_SOCKET, SCM_TIMESTAMPING_OPT_STATS, d->stats, d->meta->stats_len);
 }
 
 static void put_report(struct control_out *out, const struct icmp_error_report *report)

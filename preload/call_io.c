@@ -211,8 +211,10 @@ static s64 recv_step(
 		copied = call_copy_out(c->stack, c->plan, to);
 	d->full_len = c->plan->full_len;
 	d->peer = c->plan->from;
-	if (d->meta)
+	if (d->meta) {
 		*d->meta = c->plan->meta;
+		memcpy(d->stats, c->plan->stats, MIN(d->meta->stats_len, PLAN_STATS));
+	}
 	host_enter();
 	if (copied == c->plan->bytes || (c->stream && copied)) {
 		n = sock_recv_commit(c->stack, c->plan, copied);

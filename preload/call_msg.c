@@ -216,11 +216,13 @@ static s64 recv_one(
 	int fd, ref sk, struct msghdr *user, const struct msghdr *msg, struct call_data *d)
 {
 	struct plan_meta meta = {.tos = -1, .ttl = -1};
+	u8 stats[PLAN_STATS];
 	bool stream = is_stream(sk);
 	socklen_t none = 0;
 	s64 ret, fault = 0;
 
 	d->meta = &meta;
+	d->stats = stats;
 	ret = call_recv(fd, sk, d);
 	if (ret < 0)
 		return ret;

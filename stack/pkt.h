@@ -22,6 +22,7 @@ enum pkt_flag {
 	PKT_CSUM_OK = 1,	/* the device vouches for the transport checksum, or it is local */
 	PKT_LINK_BROADCAST = 2, /* came in a link-layer broadcast or multicast frame */
 	PKT_LOOPED = 4,		/* never left this host */
+	PKT_STATS = 8,		/* in an error queue: the view is SCM_TIMESTAMPING_OPT_STATS */
 };
 
 struct pkt {

@@ -222,6 +222,7 @@ struct span {
 };
 
 #define PLAN_SPANS 36
+#define PLAN_STATS 272u /* bytes of SCM_TIMESTAMPING_OPT_STATS */
 
 /* What a send or receive holds between its two steps. */
 struct plan {
@@ -246,6 +247,7 @@ struct plan {
 		u64 time_ns;        /* realtime */
 		u32 dropped;
 		u32 msg_flags;      /* MSG_TRUNC, MSG_OOB, MSG_ERRQUEUE to report */
+		u32 stats_len;      /* MSG_ERRQUEUE: of plan.stats, 0: none */
 		struct icmp_error_report {
 			u32 error;
 			u8 origin, type, code, zero;
@@ -253,6 +255,7 @@ struct plan {
 			struct endpoint offender;
 		} report;           /* MSG_ERRQUEUE */
 	} meta;
+	u8 stats[PLAN_STATS];       /* netlink attributes: how the connection fared */
 };
 
 enum plan_kind { PLAN_NONE, PLAN_SEND, PLAN_RECV };

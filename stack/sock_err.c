@@ -30,7 +30,7 @@ static struct icmp_error_report unpack(const struct pkt *p)
 	};
 }
 
-static void queue_report(struct stack *s, struct sock *sk, struct pkt *about,
+static struct pkt *queue_report(struct stack *s, struct sock *sk, struct pkt *about,
 	const struct icmp_error_report *report, const struct endpoint *dst)
 {
 	u32 len = about ? MIN(pkt_len(about), QUOTE_MAX) : 0;
@@ -40,7 +40,7 @@ static void queue_report(struct stack *s, struct sock *sk, struct pkt *about,
 	r = sk->rx_charged < sk->rcvbuf ? pkt_alloc(s, len) : 0;
 	p = r ? pkt_get(s, r) : NULL;
 	if (!p)
-		return;
+		return NULL;
 	if (len)
 		memcpy(pkt_put(p, len), pkt_peek(about, 0, len), len);
 	memset(p->data, 0, sizeof(struct addr));
@@ -59,6 +59,7 @@ static void queue_report(struct stack *s, struct sock *sk, struct pkt *about,
 	sock_memory_queued(s, sk, p, pkt_truesize(p));
 	pktq_push(s, &sk->errq, r);
 	sock_raise(s, sk, EV_ERR);
+	return p;
 }
 
 void sock_queue_error(struct stack *s, struct sock *sk, struct pkt *about,
@@ -70,14 +71,26 @@ void sock_queue_error(struct stack *s, struct sock *sk, struct pkt *about,
 
 void sock_stamp(struct stack *s, struct sock *sk, enum sock_tstamp_report point, u32 id)
 {
+	sock_stamp_stats(s, sk, point, id, NULL, 0);
+}
+
+void sock_stamp_stats(struct stack *s, struct sock *sk, enum sock_tstamp_report point, u32 id,
+	const void *stats, u32 len)
+{
 	static const u32 asked[] = {[TSTAMP_REPORT_SND] = TSTAMP_TX_SOFTWARE,
 		[TSTAMP_REPORT_SCHED] = TSTAMP_TX_SCHED,
 		[TSTAMP_REPORT_ACK] = TSTAMP_TX_ACK};
 	struct icmp_error_report report = {
 		.error = ENOMSG, .origin = LX_EE_ORIGIN_TIMESTAMPING, .info = point, .data = id};
+	struct pkt *p;
 
-	if (sk->tstamp_flags & asked[point])
-		queue_report(s, sk, NULL, &report, &sk->conn.remote);
+	if (!(sk->tstamp_flags & asked[point]))
+		return;
+	p = queue_report(s, sk, NULL, &report, &sk->conn.remote);
+	if (!p || !len)
+		return;
+	memcpy(pkt_put(p, len), stats, len);
+	p->flags |= PKT_STATS;
 }
 
 /* The pending error follows the queue: that of the next entry if ICMP sent it
@@ -121,6 +134,10 @@ s64 sock_errqueue_take(struct stack *s, struct sock *sk, struct plan *plan, u64 
 		.msg_flags = LX_MSG_ERRQUEUE | (take < pkt_len(p) ? LX_MSG_TRUNC : 0),
 		.report = unpack(p),
 	};
+	if (p->flags & PKT_STATS) { /* in a control message and, as on Linux, as the payload */
+		plan->meta.stats_len = MIN(pkt_len(p), PLAN_STATS);
+		memcpy(plan->stats, p->data + p->start, plan->meta.stats_len);
+	}
 	if (take)
 		sock_plan_add(s, plan, r, p->start, take);
 	sock_memory_taken(s, sk, p, pkt_truesize(p));

@@ -184,6 +184,9 @@ void sock_queue_error(struct stack *s, struct sock *sk, struct pkt *about,
 
 /* SO_TIMESTAMPING: reports that what carries this id has come to that point now, if the program has asked for it. */
 void sock_stamp(struct stack *s, struct sock *sk, enum sock_tstamp_report point, u32 id);
+/* ... with what SOF_TIMESTAMPING_OPT_STATS asks for, PLAN_STATS bytes at most. */
+void sock_stamp_stats(struct stack *s, struct sock *sk, enum sock_tstamp_report point, u32 id,
+	const void *stats, u32 len);
 int sock_stamp_set(struct stack *s, struct sock *sk, int name, const void *val, u32 len);
 
 /* Takes from the error queue: MSG_ERRQUEUE of every protocol. */

@@ -79,6 +79,7 @@ struct tcp_totals {
 struct tcp_stamp {
 	u32 end; /* one past its last byte */
 	bool sent;
+	u64 sent_ns;
 };
 
 enum tcp_rate { TCP_RATE_IDLE, TCP_RATE_BUSY, TCP_RATE_WINDOW, TCP_RATE_SNDBUF };

@@ -85,8 +85,11 @@ static void tcp_ack_confirm(struct stack *s, struct sock *sk, struct tcp *t)
 	tcp_mss_update(s, sk, t); /* what was learnt of the path may have expired */
 }
 
-static void tcp_ack_advance(struct stack *s, struct sock *sk, struct tcp *t, u32 ack)
+static void tcp_ack_advance(
+	struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
 {
+	u32 ack = seg->ack;
+
 	t->totals.bytes_acked += ack - t->snd_una;
 	t->snd_una = ack;
 	tcp_timer_progress(s, t);
@@ -97,7 +100,7 @@ static void tcp_ack_advance(struct stack *s, struct sock *sk, struct tcp *t, u32
 		t->snd_sml = ack;
 	tcp_queue_acked(s, sk, t);
 	if (t->stamps)
-		tcp_stamp_acked(s, sk, t);
+		tcp_stamp_acked(s, sk, t, seg->p->ttl);
 	if (s->now_ns - t->confirmed_ns >= NS_PER_S)
 		tcp_ack_confirm(s, sk, t);
 }
@@ -148,7 +151,7 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 	if (acked) {
 		ack.rtt_ns = tcp_ack_rtt(s, t, seg);
 		tcp_record_acked(s, t, seg, &news);
-		tcp_ack_advance(s, sk, t, seg->ack);
+		tcp_ack_advance(s, sk, t, seg);
 		tcp_mtup_acked(s, sk, t);
 	}
 	tcp_record_sacks(s, t, seg, &news);

@@ -156,7 +156,11 @@ u32 tcp_pace_quantum(const struct stack *s, const struct tcp *t, u32 mss, u32 mo
 /* --- tcp_stamp.c: SO_TIMESTAMPING --- */
 void tcp_stamp_queued(struct sock *sk, struct tcp *t);
 void tcp_stamp_sent(struct stack *s, struct sock *sk, struct tcp *t, u32 seq, u32 end);
-void tcp_stamp_acked(struct stack *s, struct sock *sk, struct tcp *t);
+void tcp_stamp_acked(struct stack *s, struct sock *sk, struct tcp *t, u8 ttl);
+
+/* --- tcp_stats.c: SCM_TIMESTAMPING_OPT_STATS; at most PLAN_STATS bytes --- */
+u32 tcp_stats_fill(struct stack *s, const struct sock *sk, const struct tcp *t, u64 sent_ns, u8 ttl,
+	u8 *out);
 
 /* --- tcp_trace.c: the log --- */
 void tcp_set_state(struct stack *s, const struct sock *sk, struct tcp *t, enum tcp_state state);

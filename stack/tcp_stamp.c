@@ -24,6 +24,18 @@ static u32 stamp_id(const struct sock *sk, const struct tcp_stamp *stamp)
 	return sk->tstamp_flags & TSTAMP_OPT_ID ? stamp->end - 1 - sk->tstamp_key : 0;
 }
 
+/* ttl: of the ACK, 0: it is none that is reported */
+static void tcp_stamp_report(struct stack *s, struct sock *sk, const struct tcp *t,
+	const struct tcp_stamp *stamp, enum sock_tstamp_report point, u8 ttl)
+{
+	u8 stats[PLAN_STATS];
+	u32 len = 0;
+
+	if (sk->tstamp_flags & TSTAMP_OPT_STATS)
+		len = tcp_stats_fill(s, sk, t, stamp->sent_ns, ttl, stats);
+	sock_stamp_stats(s, sk, point, stamp_id(sk, stamp), stats, len);
+}
+
 void tcp_stamp_sent(struct stack *s, struct sock *sk, struct tcp *t, u32 seq, u32 end)
 {
 	for (u32 i = 0; i < MIN(t->stamps, TCP_STAMPS); i++) {
@@ -32,18 +44,19 @@ void tcp_stamp_sent(struct stack *s, struct sock *sk, struct tcp *t, u32 seq, u3
 		if (stamp->sent || seq_leq(stamp->end, seq) || seq_gt(stamp->end, end))
 			continue;
 		stamp->sent = true;
-		sock_stamp(s, sk, TSTAMP_REPORT_SCHED, stamp_id(sk, stamp));
-		sock_stamp(s, sk, TSTAMP_REPORT_SND, stamp_id(sk, stamp));
+		stamp->sent_ns = s->now_ns;
+		tcp_stamp_report(s, sk, t, stamp, TSTAMP_REPORT_SCHED, 0);
+		tcp_stamp_report(s, sk, t, stamp, TSTAMP_REPORT_SND, 0);
 	}
 }
 
-void tcp_stamp_acked(struct stack *s, struct sock *sk, struct tcp *t)
+void tcp_stamp_acked(struct stack *s, struct sock *sk, struct tcp *t, u8 ttl)
 {
 	u32 kept = 0;
 
 	for (u32 i = 0; i < MIN(t->stamps, TCP_STAMPS); i++) {
 		if (seq_leq(t->stamp[i].end, t->snd_una))
-			sock_stamp(s, sk, TSTAMP_REPORT_ACK, stamp_id(sk, &t->stamp[i]));
+			tcp_stamp_report(s, sk, t, &t->stamp[i], TSTAMP_REPORT_ACK, ttl);
 		else
 			t->stamp[kept++] = t->stamp[i];
 	}

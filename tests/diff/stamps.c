@@ -37,10 +37,34 @@ static const char *near_now(const struct timespec *ts)
 	return llabs((long long)now.tv_sec - ts->tv_sec) <= 2 ? "now" : "WRONG";
 }
 
+/* Netlink attributes: which there are, their lengths, and the values that the steps determine
+ * (TCP_NLA_*). */
+static void show_stats(const unsigned char *at, size_t len)
+{
+	static const unsigned char known[] = {4, 5, 9, 11, 13, 14, 15, 16, 17, 18, 19, 20, 21, 23, 24, 26};
+
+	while (len >= 4) {
+		unsigned short head[2];
+		unsigned long long value = 0;
+		size_t whole;
+
+		memcpy(head, at, sizeof(head));
+		if (head[0] < 4 || head[0] > len || head[0] > 12)
+			break;
+		memcpy(&value, at + 4, head[0] - 4u);
+		printf(" %u:%u", head[1], head[0]);
+		if (memchr(known, head[1], sizeof(known)))
+			printf("=%llu", value);
+		whole = (head[0] + 3u) & ~3u;
+		len -= whole < len ? whole : len;
+		at += whole;
+	}
+}
+
 /* One message and what it says; false when there is none. */
 static int show(const char *what, int fd, int flags)
 {
-	char control[512];
+	char control[1024];
 	struct iovec iov = {data, sizeof(data)};
 	struct msghdr m = {.msg_iov = &iov,
 		.msg_iovlen = 1,
@@ -59,6 +83,8 @@ static int show(const char *what, int fd, int flags)
 		if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPING) {
 			memcpy(ts, CMSG_DATA(c), sizeof(ts));
 			printf(" %s %s %s", near_now(&ts[0]), near_now(&ts[1]), near_now(&ts[2]));
+		} else if (c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_TIMESTAMPING_OPT_STATS) {
+			show_stats((const unsigned char *)CMSG_DATA(c), c->cmsg_len - CMSG_LEN(0));
 		} else if (c->cmsg_level == SOL_IP && c->cmsg_type == IP_RECVERR) {
 			memcpy(&e, CMSG_DATA(c), sizeof(e));
 			printf(" errno %u origin %u type %u code %u info %u data %u", e.ee_errno,
@@ -164,6 +190,10 @@ static void stream(void)
 		show_all("tcp-sent", out, MSG_ERRQUEUE);
 		show_all("tcp-received", in, 0);
 	}
+	ask(out, STAMPS | NAMED | SOF_TIMESTAMPING_OPT_STATS | SOF_TIMESTAMPING_TX_ACK);
+	if (write(out, data, 1000) != 1000)
+		die("write");
+	show_all("tcp-stats", out, MSG_ERRQUEUE);
 	ask(out, STAMPS | NAMED | SOF_TIMESTAMPING_TX_SCHED | SOF_TIMESTAMPING_TX_ACK);
 	if (write(out, data, 50) != 50)
 		die("write");

@@ -294,7 +294,9 @@ static void choose_port(struct wire *w, ref sock, u16 peer_port)
 	struct endpoint local = {.addr = addr_v4(0), .port = 50000};
 
 	sock_name(w->s, sock, &local);
-	if (!local.port) {
+	if (!local.port && w->s->tunables.port_low == w->s->tunables.port_high) {
+		local.port = w->s->tunables.port_low;
+	} else if (!local.port) {
 		local = (struct endpoint){.addr = addr_v4(0), .port = 50000};
 		if (sock_bind(w->s, sock, &local) != 0)
 			wire_fail(w, "no port");
