@@ -1,7 +1,8 @@
 /*
  * A TCP segment comes in: parse it, find whose it is, hand it over.
  *
- * Only what is well-formed goes on: header within the segment, checksum right, both ends unicast. A
+ * Only what is well-formed goes on: header within the segment, checksum right. (That both ends are
+ * unicast addresses, MUST-57 and MUST-63, IP has seen to: ip4_deliver, ip4_source_valid.) A
  * connection, a handshake or TIME-WAIT is found by its four-tuple; otherwise a listener by its
  * port; otherwise a RST answers.
  */
@@ -23,14 +24,6 @@ static bool tcp_checksum_good(const struct pkt *p)
 			       p->data + p->start, len)) == 0;
 }
 
-/* MUST-57, MUST-63: nothing to or from a group or broadcast address is answered or accepted. */
-static bool tcp_addresses_good(struct stack *s, const struct pkt *p)
-{
-	return !(p->flags & PKT_LINK_BROADCAST) && !addr_is_multicast(&p->to.addr) &&
-	       !addr_is_multicast(&p->from.addr) && !netif_is_broadcast(s, &p->to.addr) &&
-	       !netif_is_broadcast(s, &p->from.addr) && !addr_is_any(&p->from.addr);
-}
-
 /* Fills in seg and leaves the payload in the view; false (counted) for what must be dropped. */
 static bool tcp_parse(struct stack *s, struct pkt *p, struct tcp_segment *seg)
 {
@@ -48,10 +41,6 @@ static bool tcp_parse(struct stack *s, struct pkt *p, struct tcp_segment *seg)
 	}
 	if (!tcp_checksum_good(p)) {
 		counter_inc(s, counter_tcp_csum);
-		return false;
-	}
-	if (!tcp_addresses_good(s, p)) {
-		counter_inc(s, counter_tcp_address);
 		return false;
 	}
 	p->from.port = get16(h);
