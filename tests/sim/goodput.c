@@ -120,7 +120,7 @@ int main(int argc, char **argv)
 		if (!chosen(argc, argv, id))
 			continue;
 		mbit = measure(&c, &failure);
-		least = c.kernel_mbit * 
+		least = c.kernel_mbit *
 			(c.loss_per_mille != 0 && !getenv("LONG") ? LOSSY_PERCENT : SHARE_PERCENT) /
 			100;
 		if (failure)
