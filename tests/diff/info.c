@@ -19,6 +19,7 @@
 #define FULL 10000
 
 static char data[FULL];
+static int sent;
 
 static void die(const char *what)
 {
@@ -33,12 +34,15 @@ static void pause_ms(int ms)
 
 static void show(const char *when, const char *who, int fd)
 {
+	static const size_t newer[] = {236, 240, 244};
+	unsigned char all[512] = {0};
 	struct tcp_info i;
-	socklen_t len = sizeof(i);
+	socklen_t len = sizeof(all);
+	unsigned value;
 
-	memset(&i, 0, sizeof(i));
-	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, &i, &len) < 0)
+	if (getsockopt(fd, IPPROTO_TCP, TCP_INFO, all, &len) < 0)
 		die("TCP_INFO");
+	memcpy(&i, all, sizeof(i));
 #define N(field) printf("%s %s " #field " %llu\n", when, who, (unsigned long long)i.tcpi_##field)
 #define ABOUT(field, unit)                                                                         \
 	printf("%s %s " #field "/" #unit " %llu\n", when, who,                                     \
@@ -84,6 +88,13 @@ static void show(const char *when, const char *who, int fd)
 	N(dsack_dups);
 	N(reord_seen);
 	N(rcv_ooopack);
+	if (!sent) /* from then on it is the algorithm's business: RFC 7661 is not the kernel's rule */
+		N(snd_cwnd);
+	/* Newer than some <linux/tcp.h>: tcpi_rehash, total_rto, total_rto_recoveries, total_rto_time */
+	for (size_t k = 0; k < sizeof(newer) / sizeof(newer[0]); k++) {
+		memcpy(&value, all + newer[k], sizeof(value));
+		printf("%s %s at %zu %u\n", when, who, newer[k], value);
+	}
 }
 
 static void move(int from, int to, size_t bytes)
@@ -91,6 +102,7 @@ static void move(int from, int to, size_t bytes)
 	size_t got = 0;
 	ssize_t n;
 
+	sent = 1;
 	if (write(from, data, bytes) != (ssize_t)bytes)
 		die("write");
 	while (got < bytes) {

@@ -17,6 +17,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "stack/sock_memory.h"
 #include "stack/tcp.h"
 #include "tests/lib/check_lines.h"
 #include "tests/lib/net_lib.h"
@@ -483,12 +484,19 @@ static const struct scene scenes[] = {
 
 static bool repair(void)
 {
+	u64 tcp, udp;
+
 	stack_repair_begin(w.a);
 	stack_repair_plan(w.a, &shared->live);
 	stack_repair_plan(w.a, &shared->dead);
 	stack_repair_end(w.a);
 	sock_plan_drop(w.a, &shared->dead);
 	stack_run_loopback(w.a);
+	sock_memory_count(w.a, &tcp, &udp);
+	if (tcp != w.a->tcp_memory || udp != w.a->udp_memory) {
+		snprintf(why, sizeof(why), "after the repair: memory of all sockets");
+		return false;
+	}
 	for (u32 i = 0; i < slab_touched(w.a, SLAB_SOCK); i++) {
 		struct sock *sk = slab_at(w.a, SLAB_SOCK, i);
 		const char *broken = sk ? tcp_check(w.a, sk) : NULL;
