@@ -113,7 +113,7 @@ stepped = $(BUILD)/tests/unit/repair_cut
 check_programs = rules=tests/check_bans rules=tests/check_repo \
 	unit=$(stepped) $(foreach bin,$(filter-out $(stepped),$(unit_bin)) $(engine_bin),$(word 2,$(subst /, ,$(bin:$(BUILD)/%=%)))=$(bin:$(BUILD)/%=$(BUILD)/san/%)) \
 	$(addprefix tsan=$(BUILD)/tsan/,$(threaded)) \
-	$(addprefix diff=,$(call scripts,diff)) $(addprefix e2e=,$(call scripts,e2e)) \
+	mutation=tests/mutation/tcp $(addprefix diff=,$(call scripts,diff)) $(addprefix e2e=,$(call scripts,e2e)) \
 	$(addprefix verify=,$(wildcard tests/*/verify))
 
 check: check-build
