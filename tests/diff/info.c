@@ -65,9 +65,9 @@ static void show(const char *when, const char *who, int fd)
 	N(fackets);
 	N(last_ack_sent);
 	if (strcmp(when, "fresh") != 0) { /* since when is not defined before */
-		ABOUT(last_data_sent, 200);
-		ABOUT(last_data_recv, 200);
-		ABOUT(last_ack_recv, 200);
+		ABOUT(last_data_sent, 1000);
+		ABOUT(last_data_recv, 1000);
+		ABOUT(last_ack_recv, 1000);
 	}
 	N(snd_ssthresh);
 	N(advmss);
@@ -154,7 +154,7 @@ int main(void)
 
 	join(&client, &server);
 	both("connected", client, server);
-	pause_ms(250);
+	pause_ms(1300);
 	both("idle", client, server);
 	move(client, server, 100);
 	both("small", client, server);
@@ -162,7 +162,7 @@ int main(void)
 	both("ten-segments", client, server);
 	move(client, server, FULL);
 	both("ten-back", client, server);
-	pause_ms(250);
+	pause_ms(1300);
 	both("idle-again", client, server);
 	shutdown(client, SHUT_WR);
 	pause_ms(60);
