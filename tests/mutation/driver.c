@@ -16,7 +16,7 @@
 #include "tests/lib/wire.h"
 
 #define SCRIPT_S 5 /* in which a script must end, and ... */
-#define TEST_S	 60 /* ... any other test */
+#define TEST_S	 120 /* ... any other test */
 #define MEMORY	 (4ull << 30)
 
 int mutant;
@@ -26,12 +26,16 @@ int tcp_main(int argc, char **argv);
 int transfer_main(int argc, char **argv);
 int tcp_ranges_main(int argc, char **argv);
 int tcp_sent_main(int argc, char **argv);
+int tcp_memory_main(int argc, char **argv);
+int tcp_transfer_main(int argc, char **argv);
+int smack_main(int argc, char **argv);
 
 static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } tests[] = {{"wire/states", states_main}, {"attack/tcp", tcp_main}, {"sim/transfer", transfer_main},
-	{"unit/tcp_ranges", tcp_ranges_main}, {"unit/tcp_sent", tcp_sent_main}};
+	{"unit/tcp_ranges", tcp_ranges_main}, {"unit/tcp_sent", tcp_sent_main}, {"unit/tcp_memory", tcp_memory_main},
+	{"unit/tcp_transfer", tcp_transfer_main}, {"attack/smack", smack_main}};
 
 static glob_t scripts;
 
