@@ -236,7 +236,7 @@ static void run_calls(bool scarce, u32 calls)
 		SLAB_TCP_TIMEWAIT, SLAB_PORT, SLAB_MEMBERSHIP, SLAB_FRAME, SLAB_PKT_SMALL,
 		SLAB_PKT_MEDIUM, SLAB_PKT_LARGE};
 
-	s = engine_new_sized(NULL, scarce ? 24u << 20 : 64u << 20);
+	s = engine_new_sized(NULL, scarce ? 28u << 20 : 64u << 20);
 	memset(sk, 0, sizeof(sk));
 	for (u32 n = 0; n < calls; n++) {
 		if (scarce && below(100) == 0)
