@@ -486,7 +486,8 @@ static int ports(char *out, const char *value, struct config_why *why)
 	return 0;
 }
 
-/* XXXXXXXX-XXXXXXXX-XXXXXXXX-XXXXXXXX: four numbers, little-endian in the key as with Linux. */
+/* Four numbers of eight hexadecimal digits, with dashes between them: little-endian in the key, as
+ * with Linux. */
 static bool tfo_key(struct word w, u8 key[16])
 {
 	if (w.len != 35)

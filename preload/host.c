@@ -277,7 +277,8 @@ static int host_joined(struct host_page *page, struct host_local *local)
 	return 0;
 }
 
-static int host_try(struct host_page *page)
+/* early: nobody has asked yet, so nobody is told why not. */
+static int host_try(struct host_page *page, bool early)
 {
 	const struct config_loaded *loaded = config_get();
 	struct host_local local = host_local;
@@ -291,6 +292,8 @@ static int host_try(struct host_page *page)
 		ret = join_host(&local, &loaded->config, why + at, sizeof(why) - at);
 	if (ret == 0)
 		return host_joined(page, &local);
+	if (early)
+		return ret;
 	page->failed_ns = host_now();
 	if (loaded->config.fallback != CONFIG_FALLBACK_KERNEL &&
 		!__atomic_exchange_n(&host_complained, 1, __ATOMIC_RELAXED))
@@ -332,22 +335,15 @@ int host_start(void)
 		return 0;
 	if (page->failed_ns && host_now() - page->failed_ns < RETRY_NS)
 		return host_begun(page, -ENETDOWN);
-	return host_begun(page, host_try(page));
+	return host_begun(page, host_try(page, false));
 }
 
 void host_start_early(void)
 {
 	struct host_page *page = host_page_get();
-	const struct config_loaded *loaded = config_get();
-	struct host_local local;
-	char why[CONFIG_WHY_MAX];
-	int ret;
 
-	if (!page || host_up() || loaded->error < 0 || !host_begin(page))
-		return;
-	local = host_local;
-	ret = join_host(&local, &loaded->config, why, sizeof(why));
-	host_begun(page, ret < 0 ? ret : host_joined(page, &local));
+	if (page && !host_up() && host_begin(page))
+		host_begun(page, host_try(page, true));
 }
 
 int host_start_at(const struct sockaddr_un *name, socklen_t len)

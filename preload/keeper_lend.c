@@ -14,15 +14,13 @@
  */
 #include "preload/lend.h"
 
-#include <linux/netlink.h>
 #include <linux/rtnetlink.h>
-#include <linux/sock_diag.h>
-#include <linux/unix_diag.h>
 #include <stdio.h>
 #include <sys/epoll.h>
 
 #include "preload/region.h"
 #include "preload/tether.h"
+#include "preload/unix_diag.h"
 #include "preload/watch.h"
 
 #define LENT_MAX   256
@@ -68,26 +66,13 @@ static u32 diag_peer(const struct nlmsghdr *h)
 /* 0 with *peer, -ENOENT when there is no such socket, or another negative errno. */
 static int diag_ask(u32 inode, u32 *peer)
 {
-	struct {
-		struct nlmsghdr header;
-		struct unix_diag_req req;
-	} ask = {
-		.header = {.nlmsg_len = sizeof(ask),
-			.nlmsg_type = SOCK_DIAG_BY_FAMILY,
-			.nlmsg_flags = NLM_F_REQUEST},
-		.req = {.sdiag_family = AF_UNIX,
-			.udiag_states = ~0u,
-			.udiag_ino = inode,
-			.udiag_show = UDIAG_SHOW_PEER,
-			.udiag_cookie = {~0u, ~0u}},
-	};
 	_Alignas(struct nlmsghdr) char buf[512];
 	const struct nlmsghdr *h = (const void *)buf;
 	ssize_t n;
 
 	if (lending.diag < 0)
-		lending.diag = raw_socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
-	n = raw_sendto(lending.diag, &ask, sizeof(ask), 0, NULL, 0);
+		lending.diag = unix_diag_open();
+	n = unix_diag_ask(lending.diag, inode, UDIAG_SHOW_PEER);
 	if (n >= 0)
 		n = raw_recvfrom(lending.diag, buf, sizeof(buf), MSG_DONTWAIT, NULL, NULL);
 	if (n < 0)

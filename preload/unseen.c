@@ -11,11 +11,8 @@
  * This is done every 10 s while sockets come, and less and less often up to every 80 s while there
  * are only old ones; with none, the kernel is not asked.
  */
-#include <linux/netlink.h>
-#include <linux/sock_diag.h>
-#include <linux/unix_diag.h>
-
 #include "preload/tether.h"
+#include "preload/unix_diag.h"
 #include "preload/watch.h"
 
 #define SOONEST_NS  (10 * NS_PER_S)
@@ -65,25 +62,6 @@ static void unseen_add(u32 inode)
 	*place = inode;
 }
 
-static int unseen_ask(int fd, u32 inode)
-{
-	struct {
-		struct nlmsghdr header;
-		struct unix_diag_req req;
-	} ask = {
-		.header = {.nlmsg_len = sizeof(ask),
-			.nlmsg_type = SOCK_DIAG_BY_FAMILY,
-			.nlmsg_flags = (u16)(NLM_F_REQUEST | (inode ? 0 : NLM_F_DUMP))},
-		.req = {.sdiag_family = AF_UNIX,
-			.udiag_states = ~0u,
-			.udiag_ino = inode,
-			.udiag_cookie = {~0u, ~0u}},
-	};
-	ssize_t n = raw_sendto(fd, &ask, sizeof(ask), 0, NULL, 0);
-
-	return n < 0 ? (int)n : 0;
-}
-
 /* One datagram of the answer: positive while there is more to come, 0 at the end, or a negative
  * errno. */
 static int unseen_read(int fd)
@@ -109,7 +87,7 @@ static int unseen_read(int fd)
 
 static int unseen_dump(int fd)
 {
-	int ret = unseen_ask(fd, 0);
+	int ret = unix_diag_ask(fd, 0, 0);
 
 	if (ret < 0)
 		return ret;
@@ -158,7 +136,7 @@ static void unseen_close(int fd, const struct tether *t)
 {
 	struct sock *sk;
 
-	if (unseen_ask(fd, (u32)t->inode) < 0 || unseen_read(fd) != -ENOENT)
+	if (unix_diag_ask(fd, (u32)t->inode, 0) < 0 || unseen_read(fd) != -ENOENT)
 		return;
 	sk = sock_get(host_enter(), t->sock);
 	if (sk && sk->inode == t->inode && unseen_trusted(sk))
@@ -218,7 +196,7 @@ static u32 unseen_begin(void)
 	}
 	unseen.inode = (u32 *)table;
 	unseen.inodes = 0;
-	fd = raw_socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_SOCK_DIAG);
+	fd = unix_diag_open();
 	if (unseen.there && fd >= 0)
 		closed = unseen_look_now(fd);
 	if (fd >= 0)

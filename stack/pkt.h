@@ -58,6 +58,7 @@ struct pktq {
  * there is none. refs is 1. */
 ref pkt_alloc(struct stack *s, u32 bytes);
 ref pkt_alloc_receive(struct stack *s); /* for a frame that comes in: of the last ones too */
+ref pkt_alloc_huge(struct stack *s); /* with all of PKT_HUGE_ROOM; these are few */
 u32 pkt_large_left(const struct stack *s); /* large packets that are still to be had */
 
 /* So few are left that what has come in must not be kept: the acknowledgements that would free
@@ -67,7 +68,7 @@ static inline bool pkt_scarce(const struct stack *s)
 {
 	return pkt_large_left(s) < PKT_LAST;
 }
-ref pkt_alloc_huge(struct stack *s); /* with all of PKT_HUGE_ROOM; these are few */
+
 static inline struct pkt *pkt_get(struct stack *s, ref r)
 {
 	enum slab_kind kind = ref_kind(r);

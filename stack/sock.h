@@ -61,10 +61,10 @@ enum sock_flag {
 	SOCK_TX_WAIT = 1 << 9,     /* wants EV_OUT when the device's queue has room again */
 	SOCK_TETHERED = 1 << 10,   /* owned by preload/: its placeholder is tied to the keeper (tether.h) */
 	SOCK_SPLICED = 1 << 11,    /* owned by preload/: the keeper moves its bytes */
+	SOCK_PUMP_DUE = 1 << 12,   /* owned by preload/: on the keeper's list of those that it is to look at */
 	SOCK_SPLICE_MARKED = 1 << 13, /* owned by preload/: see splice.c */
 	SOCK_FASTOPEN = 1 << 14,   /* TCP: the next connect waits for text if there is a cookie (MSG_FASTOPEN) */
 	SOCK_LENT = 1 << 15,       /* owned by preload/: programs without the library accept from it, too (lend.h) */
-	SOCK_PUMP_DUE = 1 << 12,   /* owned by preload/: on the keeper's list of those that it is to look at */
 };
 
 /* Boolean options, one bit each, stored as set by the program. */

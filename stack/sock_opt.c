@@ -378,7 +378,7 @@ static int set_socket(struct stack *s, struct sock *sk, int name, const void *va
 		return set_pacing(sk, val, len, value);
 	case LX_SO_TIMESTAMPING:
 	case LX_SO_TIMESTAMPING_NEW:
-		ret = sock_stamp_set(s, sk, name, val, len);
+		ret = sock_stamp_set(s, sk, val, len);
 		if (ret == 0)
 			set_stored(sk, STORED_TSTAMP_NEW, name == LX_SO_TIMESTAMPING_NEW);
 		return ret;

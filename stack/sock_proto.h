@@ -187,7 +187,7 @@ void sock_stamp(struct stack *s, struct sock *sk, enum sock_tstamp_report point,
 /* ... with what SOF_TIMESTAMPING_OPT_STATS asks for, PLAN_STATS bytes at most. */
 void sock_stamp_stats(struct stack *s, struct sock *sk, enum sock_tstamp_report point, u32 id,
 	const void *stats, u32 len);
-int sock_stamp_set(struct stack *s, struct sock *sk, int name, const void *val, u32 len);
+int sock_stamp_set(struct stack *s, struct sock *sk, const void *val, u32 len);
 
 /* Takes from the error queue: MSG_ERRQUEUE of every protocol. */
 s64 sock_errqueue_take(struct stack *s, struct sock *sk, struct plan *plan, u64 len);

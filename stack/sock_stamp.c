@@ -26,12 +26,11 @@ static int number_from(struct stack *s, struct sock *sk, u32 flags)
 }
 
 /* Linux's sock_set_timestamping: the flags, and the clock of a hardware stamp. */
-int sock_stamp_set(struct stack *s, struct sock *sk, int name, const void *val, u32 len)
+int sock_stamp_set(struct stack *s, struct sock *sk, const void *val, u32 len)
 {
 	u32 value[2] = {0, 0};
 	int ret = 0;
 
-	(void)name;
 	memcpy(value, val, MIN(len, sizeof(value)));
 	if (value[0] & ~KNOWN_FLAGS ||
 		(value[0] & TSTAMP_OPT_ID_TCP && !(value[0] & TSTAMP_OPT_ID)))

@@ -220,16 +220,16 @@ void tcp_request_send(
 void tcp_request_complete(
 	struct stack *s, struct tcp_request *req, struct sock *listener, struct tcp_segment *seg);
 
+void tcp_child_inherit(struct tcp *t, const struct tcp *from);
+void tcp_child_init(
+	struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_request *req);
+
 /* --- tcp_cookie.c --- */
 void tcp_cookie_send(struct stack *s, struct tcp *t, struct tcp_request *req);
 u32 tcp_cookie_clock(const struct stack *s, const struct tcp_request *req);
 /* An ACK to a listener. False: it returns no cookie. */
 bool tcp_cookie_input(
 	struct stack *s, struct sock *listener, struct tcp *t, struct tcp_segment *seg);
-
-void tcp_child_inherit(struct tcp *t, const struct tcp *from);
-void tcp_child_init(
-	struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_request *req);
 
 /* --- tcp_blackhole.c --- */
 
@@ -310,6 +310,7 @@ void tcp_ecn_header(struct tcp *t, struct tcp_header *h);	 /* every segment */
 void tcp_ecn_new_data(struct tcp *t, struct tcp_header *h);	 /* data sent for the first time */
 void tcp_ecn_text(struct tcp *t, const struct tcp_segment *seg); /* in the window */
 void tcp_ecn_news(struct tcp *t, const struct tcp_segment *seg, struct tcp_news *news);
+void tcp_ecn_reduced(struct tcp *t); /* the congestion window has been */
 
 /* --- tcp_accecn.c: RFC 9768 --- */
 u8 tcp_accecn_ace(const struct tcp_segment *seg);
@@ -321,7 +322,6 @@ void tcp_accecn_ack(struct tcp *t, struct tcp_header *h);	       /* without text
 void tcp_accecn_segment(struct tcp *t, const struct tcp_segment *seg); /* one that is in order */
 u32 tcp_accecn_delta(const struct tcp *t, const struct tcp_segment *seg); /* marks newly reported */
 bool tcp_accecn_one_by_one(const struct tcp *t);		       /* no super-frames now */
-void tcp_ecn_reduced(struct tcp *t); /* the congestion window has been */
 
 /* --- tcp_mtup.c: RFC 4821 --- */
 #define TCP_MTUP_WAIT UINT32_MAX

@@ -37,9 +37,9 @@ static bool sent_later(const struct tcp_sent_run *run, const struct tcp_sample *
 void tcp_delivery_arrived(
 	const struct stack *s, struct tcp *t, const struct tcp_sent_run *run, struct tcp_sample *a)
 {
-	u32 rtt_us = tcp_us_now(s) - run->sent_us, mss = MAX(t->mss, 1u);
+	u32 rtt_us = tcp_us_now(s) - run->sent_us;
 
-	t->totals.delivered += (run->end - run->start + mss - 1) / mss;
+	t->totals.delivered += tcp_segment_count(run->end - run->start, t->mss);
 	if (!(run->flags & SENT_TWICE)) { /* Karn; an ACK may be delayed for the first, not for the
 					     last */
 		t->rtt.min_ns = MIN(t->rtt.min_ns, MAX((u64)rtt_us * NS_PER_US, 1));

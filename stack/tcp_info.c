@@ -12,7 +12,14 @@
 
 #include "stack/tcp_conn.h"
 
-enum { INFO_TIMESTAMPS = 1, INFO_SACK = 2, INFO_WSCALE = 4, INFO_ECN = 8, INFO_ECN_SEEN = 16 };
+enum {
+	INFO_TIMESTAMPS = 1,
+	INFO_SACK = 2,
+	INFO_WSCALE = 4,
+	INFO_ECN = 8,
+	INFO_ECN_SEEN = 16,
+	INFO_SYN_DATA = 32,
+};
 enum { CA_OPEN, CA_DISORDER, CA_CWR, CA_RECOVERY, CA_LOSS };
 
 #define RTTVAR_INITIAL_US 250000 /* a quarter of the first timeout */
@@ -59,7 +66,7 @@ static void info_count(struct stack *s, const struct tcp *t, struct tcp_info_out
 
 	for (u32 k = 0; r && k < r->count; k++) {
 		const struct tcp_sent_run *run = tcp_sent_at(r, k);
-		u32 packets = (run->end - run->start + mss - 1) / mss;
+		u32 packets = tcp_segment_count(run->end - run->start, mss);
 
 		i->unacked += packets;
 		i->sacked += run->flags & SENT_SACKED ? packets : 0;
@@ -144,7 +151,7 @@ void tcp_info_fill(
 			  (t->flags & TCPF_WSCALE ? INFO_WSCALE : 0) |
 			  (t->ecn.mode != TCP_ECN_OFF ? INFO_ECN : 0) |
 			  (t->ecn.flags & TCP_ECN_SEEN ? INFO_ECN_SEEN : 0) |
-			  (t->syn_data_acked ? 32 : 0)); /* TCPI_OPT_SYN_DATA */
+			  (t->syn_data_acked ? INFO_SYN_DATA : 0));
 	i->wscales = (u8)(t->snd_wscale | t->rcv_wscale << 4);
 	i->last_data_sent = info_ms_since(s, t, t->data_sent_ns);
 	i->last_data_recv = info_ms_since(s, t, t->text_ns);

@@ -13,7 +13,6 @@
 #include "stack/checksum.h"
 #include "stack/tcp_conn.h"
 
-
 int tcp_send_header(struct stack *s, ref frame, const struct tcp_header *h, const struct ip_out *ip,
 	u16 gso_size)
 {
