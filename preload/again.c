@@ -41,8 +41,8 @@ static void again_clean(struct stack *s)
 		struct sock *sk = slab_at(s, SLAB_SOCK, i);
 
 		if (sk)
-			sk->flags &= ~(u32)(SOCK_TETHERED | SOCK_SPLICED | SOCK_LENT |
-					     SOCK_PUMP_DUE);
+			sk->flags &=
+				~(u32)(SOCK_TETHERED | SOCK_SPLICED | SOCK_LENT | SOCK_PUMP_DUE);
 	}
 	host->due_count = host->due_all = 0;
 	host->keeper_rung = 0;

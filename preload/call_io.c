@@ -317,8 +317,7 @@ static s64 recv_once(struct call *c, struct call_data *d)
 			call_block(c, receive_events(c), waits_not(c, d) ? MSG_DONTWAIT : d->flags);
 		/* What is there raises no event when more joins it. */
 		if (waited > 0 && d->ahead)
-			wait_one(c->sk, EV_RDHUP,
-				MIN(c->deadline_ns, host_now() + NS_PER_MS));
+			wait_one(c->sk, EV_RDHUP, MIN(c->deadline_ns, host_now() + NS_PER_MS));
 		/* The kernel's loop ends with a wait for nothing, whatever ended that. */
 		if (c->stream && c->waited && !d->len && waited != -EPIPE &&
 			waited != CALL_NOT_OURS) {

@@ -526,7 +526,9 @@ static int tfo_keys(char *out, const char *value, struct config_why *why)
 		if (!w.len)
 			continue;
 		if (keys[0] == 2 || !tfo_key(w, keys + 1 + 16 * keys[0]))
-			return bad(why, w, "is not a key of the form 01234567-89abcdef-01234567-89abcdef, or one too many");
+			return bad(why, w,
+				"is not a key of the form 01234567-89abcdef-01234567-89abcdef, or "
+				"one too many");
 		keys[0]++;
 	}
 	if (keys[0] == 1 && !memcmp(keys + 1, none, sizeof(none)))

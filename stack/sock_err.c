@@ -3,9 +3,9 @@
  * MSG_ERRQUEUE.
  *
  * An entry is a packet whose view is the quoted payload; its other fields hold the report: `to`
- * where the packet in question went, `from` who complains, `seq` ee_info, `l3` ee_data, and `mark` ee_errno,
- * ee_origin, ee_type and ee_code, a byte each. The head room begins with the address of ours that
- * the packet came from.
+ * where the packet in question went, `from` who complains, `seq` ee_info, `l3` ee_data, and `mark`
+ * ee_errno, ee_origin, ee_type and ee_code, a byte each. The head room begins with the address of
+ * ours that the packet came from.
  */
 #include "stack/linux.h"
 #include "stack/sock_memory.h"

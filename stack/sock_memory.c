@@ -39,7 +39,8 @@ void sock_memory_take(struct stack *s, u32 *charged, u32 bytes)
 		return;
 	s->tcp_pressure_ns = MAX(s->now_ns, 1);
 	counter_inc(s, counter_tcp_pressure);
-	LOG(s, LOG_TCP, LOG_WARN, "memory is short: %u pages", (u32)(s->tcp_memory / SOCK_MEMORY_PAGE));
+	LOG(s, LOG_TCP, LOG_WARN, "memory is short: %u pages",
+		(u32)(s->tcp_memory / SOCK_MEMORY_PAGE));
 }
 
 void sock_memory_give(struct stack *s, u32 *charged, u32 bytes)
@@ -49,7 +50,8 @@ void sock_memory_give(struct stack *s, u32 *charged, u32 bytes)
 	s->tcp_memory -= MIN(bytes, s->tcp_memory);
 	if (!s->tcp_pressure_ns || s->tcp_memory / SOCK_MEMORY_PAGE > s->tunables.tcp_mem[0])
 		return;
-	counter_add(s, counter_tcp_pressure_ms, (s->now_ns - MIN(s->tcp_pressure_ns, s->now_ns)) / NS_PER_MS);
+	counter_add(s, counter_tcp_pressure_ms,
+		(s->now_ns - MIN(s->tcp_pressure_ns, s->now_ns)) / NS_PER_MS);
 	s->tcp_pressure_ns = 0;
 }
 

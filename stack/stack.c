@@ -129,9 +129,8 @@ void stack_grow(struct stack *s, u64 size)
  */
 static void stack_init_secrets(struct stack *s, const u8 seed[16])
 {
-	struct siphash_key *keys[] = {
-		&s->hash_key, &s->isn_key, &s->port_key, &s->ts_key, &s->ipid_key, &s->cookie_key,
-		&s->tfo_key};
+	struct siphash_key *keys[] = {&s->hash_key, &s->isn_key, &s->port_key, &s->ts_key,
+		&s->ipid_key, &s->cookie_key, &s->tfo_key};
 
 	random_seed(&s->random, seed);
 	for (u32 i = 0; i < ARRAY_LEN(keys); i++) {
@@ -141,7 +140,8 @@ static void stack_init_secrets(struct stack *s, const u8 seed[16])
 }
 
 #define HUGE_SHARE 8u /* of the largest region */
-#define RECEIVE_PACKETS 32u /* that no other kind of object may take the memory of (tcp_memory_tight) */
+#define RECEIVE_PACKETS                                                                            \
+	32u /* that no other kind of object may take the memory of (tcp_memory_tight) */
 
 /* Packets of one kind may fill three quarters of the largest region; no more, so that sockets can
  * still be made. */

@@ -2,14 +2,14 @@
  * Accurate ECN (RFC 9768): feedback of more than one mark in a round trip.
  *
  * A SYN with all three flags (AE, CWR, ECE) asks for it. The SYN-ACK tells by them with which code
- * point of IP's the SYN came, and the ACK of that the same of the SYN-ACK. From then on the flags are
- * a counter of three bits, ACE: how many segments have come with CE, from 5 on, so that zeros are
- * not mistaken for it. What cannot be, a code point that was not sent, or a count of zero at the
- * start, shows a path that changes the bits: then nothing of ours is ECN-capable, while the
+ * point of IP's the SYN came, and the ACK of that the same of the SYN-ACK. From then on the flags
+ * are a counter of three bits, ACE: how many segments have come with CE, from 5 on, so that zeros
+ * are not mistaken for it. What cannot be, a code point that was not sent, or a count of zero at
+ * the start, shows a path that changes the bits: then nothing of ours is ECN-capable, while the
  * peer's marks are counted and told as ever (3.2.2.3, 3.2.2.4).
  *
- * The options with counts of bytes are neither sent nor read, and a count that has gone up by less than
- * it seems is not assumed to have wrapped (3.2.2.5.2): the peer acknowledges before it does.
+ * The options with counts of bytes are neither sent nor read, and a count that has gone up by less
+ * than it seems is not assumed to have wrapped (3.2.2.5.2): the peer acknowledges before it does.
  */
 #include "stack/tcp_conn.h"
 
@@ -26,15 +26,14 @@ u8 tcp_accecn_ace(const struct tcp_segment *seg)
 
 void tcp_accecn_set(struct tcp_header *h, u32 ace)
 {
-	h->flags &= (u8)~(TH_CWR | TH_ECE);
+	h->flags &= (u8) ~(TH_CWR | TH_ECE);
 	h->flags |= (u8)((ace & 2 ? TH_CWR : 0) | (ace & 1 ? TH_ECE : 0));
 	h->ae = ace & 4;
 }
 
 u8 tcp_accecn_handshake(u8 ecn)
 {
-	static const u8 codes[] = {
-		[ECN_NOT_ECT] = 2, [ECN_ECT1] = 3, [ECN_ECT0] = 4, [ECN_CE] = 6};
+	static const u8 codes[] = {[ECN_NOT_ECT] = 2, [ECN_ECT1] = 3, [ECN_ECT0] = 4, [ECN_CE] = 6};
 
 	return codes[ecn & ECN_BITS];
 }
@@ -68,7 +67,8 @@ void tcp_accecn_ack(struct tcp *t, struct tcp_header *h)
 	tcp_accecn_set(h, tcp_accecn_handshake(t->ecn.syn));
 }
 
-/* The peer's first segment behind its SYN: to a listener's connection it is the last of the handshake. */
+/* The peer's first segment behind its SYN: to a listener's connection it is the last of the
+ * handshake. */
 static void accecn_first(struct tcp *t, const struct tcp_segment *seg)
 {
 	u8 ace = tcp_accecn_ace(seg);

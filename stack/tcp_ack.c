@@ -167,9 +167,8 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 	if (t->recovery ==
 		TCP_LOSS) /* what arrived long ago does not clock out a burst (RFC 3465 2.3) */
 		ack.acked = MIN(acked, news.delivered);
-	ack.in_recovery =
-		recovering ||
-		t->recovery == TCP_RECOVERY || t->cwr; /* the ACK that ends it does not grow the window */
+	ack.in_recovery = recovering || t->recovery == TCP_RECOVERY ||
+			  t->cwr; /* the ACK that ends it does not grow the window */
 	ack.pipe = tcp_pipe(s, t);
 	tcp_ack_marked(s, t, &news, &ack);
 	if (tcp_cc_of(t)->model)

@@ -26,9 +26,9 @@
  * inflight_shortterm to seven tenths of what was in flight, once in a window of data as RFC 3168
  * 6.1.2 wants it.
  *
- * This file has the states and what follows of them; tcp_bbr_model.c has the estimates, and tcp_bbr.h
- * what both share. What an interval of time needs of randomness comes from the connection's initial sequence
- * number.
+ * This file has the states and what follows of them; tcp_bbr_model.c has the estimates, and
+ * tcp_bbr.h what both share. What an interval of time needs of randomness comes from the
+ * connection's initial sequence number.
  */
 #include "stack/tcp_bbr.h"
 
@@ -43,14 +43,14 @@ enum {
 	UP_PACING_GAIN = 125,
 	UP_CWND_GAIN = 225,
 	PROBE_RTT_CWND_GAIN = 50,
-	FULL_LOSS_COUNT = 6,  /* StartupFullLossCnt */
+	FULL_LOSS_COUNT = 6, /* StartupFullLossCnt */
 	RENO_ROUNDS_MAX = 63,
 	UP_ROUNDS_MAX = 30,
 	DRAIN_ROUNDS_MAX = 3
 };
 
-#define PROBE_RTT_NS	      (200 * NS_PER_MS)
-#define PROBE_WAIT_MS	      2000u /* and up to a second more */
+#define PROBE_RTT_NS  (200 * NS_PER_MS)
+#define PROBE_WAIT_MS 2000u /* and up to a second more */
 
 _Static_assert(sizeof(struct bbr) <= sizeof(((struct tcp *)0)->cc_private), "BBR's state fits");
 
@@ -224,8 +224,8 @@ static void check_mark(struct tcp *t, struct bbr *b, const struct tcp_cc_ack *ac
 	} else {
 		if (b->state == BBR_PROBE_BW_REFILL)
 			start_down(t, b, ack->now_ns);
-		b->inflight_shortterm = MIN(
-			b->inflight_shortterm, (u32)((u64)ack->in_flight * BBR_BETA / 100));
+		b->inflight_shortterm =
+			MIN(b->inflight_shortterm, (u32)((u64)ack->in_flight * BBR_BETA / 100));
 	}
 	b->undo_state = BBR_NO_STATE;
 }
@@ -237,8 +237,9 @@ static void check_startup_and_drain(struct tcp *t, struct bbr *b, const struct t
 		bbr_enter(b, BBR_DRAIN, DRAIN_PACING_GAIN, DEFAULT_CWND_GAIN);
 		b->drain_start_round = b->round_count;
 	}
-	if (b->state == BBR_DRAIN && (ack->pipe <= bbr_inflight(t, b, 100) ||
-					     b->round_count > b->drain_start_round + DRAIN_ROUNDS_MAX))
+	if (b->state == BBR_DRAIN &&
+		(ack->pipe <= bbr_inflight(t, b, 100) ||
+			b->round_count > b->drain_start_round + DRAIN_ROUNDS_MAX))
 		start_down(t, b, ack->now_ns);
 }
 

@@ -1,6 +1,6 @@
 /*
- * BBR's model of the path (draft-ietf-ccwg-bbr-06, sections 5.5 and 5.6.4.2): what each ACK tells of
- * the bandwidth, the round trip, losses and bursts of ACKs, and which volumes follow from these.
+ * BBR's model of the path (draft-ietf-ccwg-bbr-06, sections 5.5 and 5.6.4.2): what each ACK tells
+ * of the bandwidth, the round trip, losses and bursts of ACKs, and which volumes follow from these.
  */
 #include "stack/tcp_bbr.h"
 
@@ -53,7 +53,8 @@ u32 bbr_inflight_with_headroom(const struct tcp *t, const struct bbr *b)
 
 	if (b->inflight_longterm == BBR_INFINITE)
 		return BBR_INFINITE;
-	return MAX(b->inflight_longterm - MIN(headroom, b->inflight_longterm), bbr_min_pipe_cwnd(t));
+	return MAX(
+		b->inflight_longterm - MIN(headroom, b->inflight_longterm), bbr_min_pipe_cwnd(t));
 }
 
 /* --- rounds --- */
@@ -75,8 +76,7 @@ void bbr_start_round(const struct tcp *t, struct bbr *b)
 /* IsInflightTooHigh: without SACK only one loss of a round trip is seen. */
 bool bbr_inflight_too_high(const struct tcp *t, u32 lost, u32 in_flight)
 {
-	return (u64)lost * 100 > (u64)in_flight * LOSS_THRESH ||
-	       (lost && !(t->flags & TCPF_SACK));
+	return (u64)lost * 100 > (u64)in_flight * LOSS_THRESH || (lost && !(t->flags & TCPF_SACK));
 }
 
 /* BBRInflightAtLoss: the volume at which the losses passed the threshold. */
@@ -161,8 +161,8 @@ void bbr_update_extra_acked(const struct tcp *t, struct bbr *b, const struct tcp
 		expected = 0;
 	}
 	b->extra_acked_delivered += ack->delivered;
-	extra = MIN(b->extra_acked_delivered - (u32)MIN(expected, b->extra_acked_delivered),
-		t->cwnd);
+	extra = MIN(
+		b->extra_acked_delivered - (u32)MIN(expected, b->extra_acked_delivered), t->cwnd);
 	if (!b->full_bw_reached) {
 		b->extra_acked[0] = extra;
 		b->extra_acked[1] = 0;

@@ -55,7 +55,8 @@ void tcp_blackhole_end(struct stack *s, const struct sock *sk, const struct tcp 
 	if (!t->totals.data_segs_in) {
 		if (t->flags & TCPF_FIN_SEEN && !(t->flags & TCPF_RCV_FIN))
 			blackhole_found(s);
-	} else if (t->tfo_trial && ip_route(s, &sk->conn.remote.addr, sk->conn.ifindex, &path) == 0 &&
+	} else if (t->tfo_trial &&
+		   ip_route(s, &sk->conn.remote.addr, sk->conn.ifindex, &path) == 0 &&
 		   !path.local) {
 		s->tfo_pauses = 0;
 	}

@@ -19,7 +19,8 @@ static const char *tcp_check_send(struct stack *s, const struct sock *sk, const 
 			return "send queue broken";
 		if (!first && p->seq != seq)
 			return "hole in the send queue";
-		if (first && pkt_len(p) && seq_gt(p->seq, tcp_synchronized(t) ? t->snd_una : t->iss + 1))
+		if (first && pkt_len(p) &&
+			seq_gt(p->seq, tcp_synchronized(t) ? t->snd_una : t->iss + 1))
 			return "send queue begins behind snd_una";
 		first = false;
 		seq = p->seq + pkt_len(p);

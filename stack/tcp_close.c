@@ -175,7 +175,8 @@ bool tcp_fin_wait_2(struct stack *s, struct sock *sk, struct tcp *t)
 		return false;
 	}
 	/* Linux's tcp_fin_time: time for the peer to send its FIN a few times. */
-	t->keep_at = s->now_ns + MAX(seconds * NS_PER_S, tcp_rtt_timeout(&t->rtt, t->backoff) * 7 / 2);
+	t->keep_at =
+		s->now_ns + MAX(seconds * NS_PER_S, tcp_rtt_timeout(&t->rtt, t->backoff) * 7 / 2);
 	tcp_timer_update(s, sk, t);
 	return true;
 }

@@ -65,8 +65,7 @@ static int tcp_send_check(struct stack *s, struct sock *sk, struct tcp *t)
 
 static bool tcp_send_room(const struct stack *s, const struct sock *sk, const struct tcp *t)
 {
-	return sk->tx_charged < sk->sndbuf &&
-	       t->snd_end - t->snd_nxt < tcp_notsent_lowat(s, t);
+	return sk->tx_charged < sk->sndbuf && t->snd_end - t->snd_nxt < tcp_notsent_lowat(s, t);
 }
 
 /* Takes the room behind the last byte queued. */
@@ -85,8 +84,7 @@ static u32 tcp_reserve_tail(struct stack *s, struct tcp *t, struct plan *plan, u
 bool tcp_send_allows(const struct stack *s, const struct sock *sk)
 {
 	return !tcp_memory_tight(s) &&
-	       sock_memory_allows(
-		       s, sk, PKT_LARGE_ROOM, sk->tx_charged, s->tunables.tcp_wmem[0]);
+	       sock_memory_allows(s, sk, PKT_LARGE_ROOM, sk->tx_charged, s->tunables.tcp_wmem[0]);
 }
 
 /* A new packet for some of len bytes, charged; 0 when there is no room. */

@@ -10,8 +10,8 @@
  */
 #include "stack/tcp_conn.h"
 
-#define EVICT_LOOKS	256u
-#define EVICT_STALL_NS	(60 * NS_PER_S)
+#define EVICT_LOOKS    256u
+#define EVICT_STALL_NS (60 * NS_PER_S)
 
 struct loss {
 	u32 out_of_order; /* bytes that can be taken */
@@ -38,7 +38,8 @@ static struct loss could_lose(const struct stack *s, const struct sock *sk, cons
 void tcp_evict_out(struct stack *s, struct sock *sk, struct tcp *t)
 {
 	counter_inc(s, counter_tcp_abort_memory);
-	LOG(s, LOG_TCP, LOG_INFO, "%E %E: reset, memory is short", &sk->conn.local, &sk->conn.remote);
+	LOG(s, LOG_TCP, LOG_INFO, "%E %E: reset, memory is short", &sk->conn.local,
+		&sk->conn.remote);
 	tcp_send_reset(s, sk, t);
 	tcp_done(s, sk, t, ETIMEDOUT);
 }
@@ -78,7 +79,8 @@ bool tcp_evict(struct stack *s, const struct sock *asks)
 
 bool tcp_evict_orphan(struct stack *s, struct sock *sk, struct tcp *t)
 {
-	if (!(sk->flags & SOCK_ORPHAN) || sk->tx_charged <= SOCK_SNDBUF_MIN || !sock_memory_spent(s))
+	if (!(sk->flags & SOCK_ORPHAN) || sk->tx_charged <= SOCK_SNDBUF_MIN ||
+		!sock_memory_spent(s))
 		return false;
 	tcp_evict_out(s, sk, t);
 	return true;

@@ -15,17 +15,18 @@
  * ends counts for another minute (5.1).
  *
  * A cookie made with the key before is good, and the SYN-ACK brings a new one. tcp_fastopen's bits
- * are Linux's. The option's form of the experiment of 2012 (kind 254) is answered in kind, and asked
- * for once where the option itself was not answered. tcp_blackhole.c has what a path may do to it.
+ * are Linux's. The option's form of the experiment of 2012 (kind 254) is answered in kind, and
+ * asked for once where the option itself was not answered. tcp_blackhole.c has what a path may do
+ * to it.
  */
 #include <string.h>
 
 #include "stack/bytes.h"
 #include "stack/tcp_queue.h"
 
-#define COOKIE_BYTES   8u
-#define RESET_HOLD_NS  (60 * NS_PER_S)
-#define LOSS_PAUSE_NS  (60 * NS_PER_S)
+#define COOKIE_BYTES	8u
+#define RESET_HOLD_NS	(60 * NS_PER_S)
+#define LOSS_PAUSE_NS	(60 * NS_PER_S)
 #define LOSSES_BEARABLE 1u
 #define LOSSES_MAX	10u
 
@@ -41,7 +42,8 @@ static struct siphash_key key_of(const u8 *bytes)
 }
 
 /* The key in use, or the one before it (index 1): the listener's, the tunable's, the host's own. */
-static bool cookie_key(const struct stack *s, const struct tcp *t, u32 index, struct siphash_key *key)
+static bool cookie_key(
+	const struct stack *s, const struct tcp *t, u32 index, struct siphash_key *key)
 {
 	const struct stack_tunables *u = &s->tunables;
 
@@ -57,8 +59,8 @@ static bool cookie_key(const struct stack *s, const struct tcp *t, u32 index, st
 	return index == 0;
 }
 
-static void cookie_make(const struct siphash_key *key, const struct addr *from,
-	const struct addr *to, u8 *cookie)
+static void cookie_make(
+	const struct siphash_key *key, const struct addr *from, const struct addr *to, u8 *cookie)
 {
 	u32 skip = from->family == FAMILY_INET ? 12 : 0, len = 16 - skip;
 	u8 in[32];
@@ -252,8 +254,8 @@ static void fastopen_renew(
 	opt->tfo_exp = t->tfo_exp;
 }
 
-u32 tcp_fastopen_fill(struct stack *s, struct sock *sk, struct tcp *t, struct frame *f,
-	struct tcp_options *opt)
+u32 tcp_fastopen_fill(
+	struct stack *s, struct sock *sk, struct tcp *t, struct frame *f, struct tcp_options *opt)
 {
 	const struct tcp_metric *m = tcp_metric_find(s, &sk->conn.remote.addr);
 	u32 len = t->snd_end - t->snd_nxt, n = 0;
@@ -338,6 +340,6 @@ void tcp_fastopen_syn_ack(
 		tcp_queue_acked(s, sk, t);
 	}
 	if (data)
-		counter_inc(s, acked ? counter_tcp_fastopen_active
-				     : counter_tcp_fastopen_active_fail);
+		counter_inc(
+			s, acked ? counter_tcp_fastopen_active : counter_tcp_fastopen_active_fail);
 }

@@ -46,9 +46,8 @@ static void info_path(
 	i->pmtu = ip_route(s, &sk->conn.remote.addr, sk->conn.ifindex, &path) == 0 ? path.mtu : 0;
 	i->snd_mss = t->mss;
 	i->rcv_mss = t->rcv_mss;
-	i->advmss = t->established_ns && t->flags & TCPF_TIMESTAMP
-			    ? t->adv_mss - TCP_TIMESTAMP_LEN
-			    : t->adv_mss;
+	i->advmss = t->established_ns && t->flags & TCPF_TIMESTAMP ? t->adv_mss - TCP_TIMESTAMP_LEN
+								   : t->adv_mss;
 	i->rto = info_us(tcp_rtt_timeout(&t->rtt, t->backoff));
 	i->ato = t->text_ns ? info_us(tcp_delack_ns(t)) : 0;
 	i->rtt = info_us(t->rtt.srtt_ns);

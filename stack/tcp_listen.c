@@ -2,8 +2,8 @@
  * Listening: handshakes are small objects (struct tcp_request) in the listener's SYN queue until
  * their last ACK comes; only then is there a socket, which waits in the accept queue.
  *
- * Both queues are bounded: the SYN queue by tcp_max_syn_backlog and the backlog, the accept queue by
- * the backlog as Linux counts it (one more than asked). A full SYN queue answers with cookies
+ * Both queues are bounded: the SYN queue by tcp_max_syn_backlog and the backlog, the accept queue
+ * by the backlog as Linux counts it (one more than asked). A full SYN queue answers with cookies
  * (tcp_cookie.c) or drops the SYN. With a full accept queue SYNs are dropped, and so is the
  * last ACK of a handshake, so that the peer tries again; tcp_abort_on_overflow answers it with a
  * RST. TCP_DEFER_ACCEPT lets a bare ACK go by until data comes, for as long as SYN-ACKs would be
@@ -157,9 +157,8 @@ void tcp_request_fill(struct stack *s, struct sock *listener, const struct tcp *
 	tcp_window_init(s, listener, req->adv_mss, &req->rcv_wnd, &req->rcv_wscale);
 	if (!(req->flags & TCP_OPT_WSCALE))
 		req->rcv_wscale = 0;
-	req->tos = s->tunables.tcp_reflect_tos
-			   ? (u8)((listener->tos & 3) | (seg->p->tos & ~3))
-			   : listener->tos;
+	req->tos = s->tunables.tcp_reflect_tos ? (u8)((listener->tos & 3) | (seg->p->tos & ~3))
+					       : listener->tos;
 	req->began_ns = s->now_ns;
 }
 
@@ -230,8 +229,7 @@ static void tcp_request_new(struct stack *s, struct sock *listener, struct tcp *
 /* As many handshakes as connections may wait for accept, as Linux, and tcp_max_syn_backlog. */
 static bool tcp_syn_queue_full(const struct stack *s, const struct tcp *t)
 {
-	return t->request_count > t->backlog ||
-	       t->request_count >= s->tunables.tcp_max_syn_backlog;
+	return t->request_count > t->backlog || t->request_count >= s->tunables.tcp_max_syn_backlog;
 }
 
 /* Without cookies the last quarter of the SYN queue is for peers that have answered before, as on
@@ -291,8 +289,7 @@ void tcp_listen_input(struct stack *s, struct sock *listener, struct tcp_segment
 
 /* --- from the handshake to a connection --- */
 
-void tcp_child_init(
-	struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_request *req)
+void tcp_child_init(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_request *req)
 {
 	t->listener = req->listener;
 	tcp_set_state(s, sk, t, TCP_SYN_RECEIVED);

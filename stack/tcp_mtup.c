@@ -11,8 +11,8 @@
  *
  * tcp_mtu_probing 0: never. 1: after tcp_retries1 timeouts in a row, which may be a black hole:
  * segments become tcp_base_mss, then half of that with each further timeout, down to
- * tcp_mtu_probe_floor. 2: from the beginning, with tcp_base_mss. (The rules and constants of Linux's
- * tcp_mtu_probe.)
+ * tcp_mtu_probe_floor. 2: from the beginning, with tcp_base_mss. (The rules and constants of
+ * Linux's tcp_mtu_probe.)
  */
 #include "stack/tcp_conn.h"
 

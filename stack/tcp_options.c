@@ -4,8 +4,17 @@
 #include "stack/bytes.h"
 #include "stack/tcp_options.h"
 
-enum { KIND_EOL, KIND_NOP, KIND_MSS, KIND_WSCALE, KIND_SACK_OK, KIND_SACK, KIND_TIMESTAMP = 8, KIND_TFO = 34,
-	KIND_EXPERIMENT = 254 };
+enum {
+	KIND_EOL,
+	KIND_NOP,
+	KIND_MSS,
+	KIND_WSCALE,
+	KIND_SACK_OK,
+	KIND_SACK,
+	KIND_TIMESTAMP = 8,
+	KIND_TFO = 34,
+	KIND_EXPERIMENT = 254
+};
 
 #define TFO_MAGIC 0xf989u /* of the experiment, RFC 6994 */
 

@@ -12,7 +12,7 @@
 
 #include "stack/tcp_queue.h"
 
-#define SACK_MIN	  12u /* an option with one block, aligned */
+#define SACK_MIN      12u /* an option with one block, aligned */
 #define HEADERS_MAX   (40u + TCP_HEADER_LEN + TCP_OPTIONS_MAX)
 #define SEGMENT_MIN   48u /* of payload, however small a peer's window is */
 #define TX_RING_SPARE 64u /* frames that are kept free for ACKs and others */
@@ -120,8 +120,8 @@ static void tcp_acked_now(struct tcp *t)
 	t->delack_at = NEVER;
 }
 
-/* Payload of a segment on the wire, for the device that cuts it; 0: a probe of the path's MTU is not
- * cut. */
+/* Payload of a segment on the wire, for the device that cuts it; 0: a probe of the path's MTU is
+ * not cut. */
 static u32 tcp_wire_size(const struct tcp *t, u32 seq)
 {
 	return tcp_mtup_is_probe(t, seq) ? 0 : tcp_full_segment(t);
@@ -208,8 +208,9 @@ void tcp_send_syn(struct stack *s, struct sock *sk, struct tcp *t)
 
 	if (!frame) { /* as if it had been lost */
 		t->rtx_mode = TCP_RTX_RTO;
-		t->rtx_at = s->now_ns + (t->tfo == TFO_DEFERRED ? TCP_TX_RETRY_NS
-								: tcp_rtt_timeout(&t->rtt, t->backoff));
+		t->rtx_at =
+			s->now_ns + (t->tfo == TFO_DEFERRED ? TCP_TX_RETRY_NS
+							    : tcp_rtt_timeout(&t->rtt, t->backoff));
 		return;
 	}
 	tcp_fastopen_fill(s, sk, t, frame_get(s, frame), &h.opt);
@@ -300,7 +301,8 @@ static bool tcp_send_data(
 	 * room to say it again in a segment that is not full (RFC 2018 4). */
 	if (!t->ooo && !(t->flags & TCPF_DSACK))
 		tcp_acked_now(t);
-	else if ((t->flags & (TCPF_SACK | TCPF_DSACK)) == TCPF_SACK && *sent + SACK_MIN <= tcp_full_segment(t))
+	else if ((t->flags & (TCPF_SACK | TCPF_DSACK)) == TCPF_SACK &&
+		 *sent + SACK_MIN <= tcp_full_segment(t))
 		tcp_sack_blocks(s, t, &h.opt, tcp_full_segment(t) - *sent);
 	t->sent_ns = s->now_ns;
 	if (*sent) {
@@ -448,8 +450,7 @@ static bool tcp_output_probe(struct stack *s, struct sock *sk, struct tcp *t, u3
 	u32 len = tcp_mtup_wanted(s, sk, t, room), sent;
 
 	*wait = len == TCP_MTUP_WAIT;
-	if (!len || *wait || !tcp_record_make(s, t) ||
-		tcp_queue_reach(s, t, t->snd_nxt, len) < len)
+	if (!len || *wait || !tcp_record_make(s, t) || tcp_queue_reach(s, t, t->snd_nxt, len) < len)
 		return false;
 	tcp_mtup_out(sk, t, t->snd_nxt, len);
 	if (!tcp_send_data(s, sk, t, t->snd_nxt, len, false, &sent)) {

@@ -4,11 +4,11 @@
  *
  * Every connection has a pacing rate: what its congestion control says, or for those that have no
  * opinion a little more than a window in a round trip (tcp_pacing_ss_ratio, tcp_pacing_ca_ratio),
- * and SO_MAX_PACING_RATE at most. It bounds the size of a super-frame to what goes in a millisecond,
- * or to more on a short path, where a burst is soon gone. Segments are held to it only where
- * congestion control asks for that, or the program by SO_MAX_PACING_RATE: then none goes before
- * pace_ns, which each moves on by the time that it takes at that rate. A timer that was late by a
- * millisecond or less costs nothing; behind a longer pause up to half of a segment's time is
+ * and SO_MAX_PACING_RATE at most. It bounds the size of a super-frame to what goes in a
+ * millisecond, or to more on a short path, where a burst is soon gone. Segments are held to it only
+ * where congestion control asks for that, or the program by SO_MAX_PACING_RATE: then none goes
+ * before pace_ns, which each moves on by the time that it takes at that rate. A timer that was late
+ * by a millisecond or less costs nothing; behind a longer pause up to half of a segment's time is
  * forgiven, as on Linux. The first ten segments go unpaced, as the initial window may
  * (RFC 6928). The wait is a deadline of the connection's one timer (resume_at).
  */

@@ -26,9 +26,9 @@
 /* What a packet for so many bytes occupies. */
 static u32 occupied(u32 len)
 {
-	return (u32)sizeof(struct pkt) + (len <= SMALL_BYTES	? PKT_SMALL_ROOM
-					  : len <= MEDIUM_BYTES ? PKT_MEDIUM_ROOM
-								: PKT_LARGE_ROOM);
+	return (u32)sizeof(struct pkt) + (len <= SMALL_BYTES	       ? PKT_SMALL_ROOM
+						 : len <= MEDIUM_BYTES ? PKT_MEDIUM_ROOM
+								       : PKT_LARGE_ROOM);
 }
 
 /* A run of neighbours in a chain that fit into one packet. */
@@ -142,8 +142,8 @@ static bool fits_buffer(const struct sock *sk, const struct tcp *t, u32 seq)
 
 bool tcp_prune_allows(struct stack *s, const struct sock *sk, u32 len)
 {
-	return !tcp_memory_tight(s) && sock_memory_allows(s, sk, occupied(len), sk->rx_charged,
-					       s->tunables.tcp_rmem[0]);
+	return !tcp_memory_tight(s) &&
+	       sock_memory_allows(s, sk, occupied(len), sk->rx_charged, s->tunables.tcp_rmem[0]);
 }
 
 /* What is out of order behind seq goes, from the far end on, until there is room. */
@@ -163,7 +163,8 @@ static void prune_ooo(struct stack *s, struct sock *sk, struct tcp *t, u32 seq, 
 }
 
 /* Text that is next in order, for a queue that is empty, must not wait for others. */
-static bool is_due(struct stack *s, const struct sock *sk, const struct tcp *t, struct tcp_segment *seg)
+static bool is_due(
+	struct stack *s, const struct sock *sk, const struct tcp *t, struct tcp_segment *seg)
 {
 	if (seq_gt(seg->seq, t->rcv_nxt) || sk->rxq.count)
 		return false;

@@ -366,7 +366,8 @@ static bool tcp_block_known(const struct tcp_options *opt, u32 from, u32 start)
  * a duplicate before them. `room` bytes, 12 at least. */
 void tcp_sack_blocks(struct stack *s, struct tcp *t, struct tcp_options *opt, u32 room)
 {
-	u32 max = MIN(t->flags & TCPF_TIMESTAMP ? 3u : 4u, (room - 4) / 8), first = 0, recents = (u32)ARRAY_LEN(t->recent);
+	u32 max = MIN(t->flags & TCPF_TIMESTAMP ? 3u : 4u, (room - 4) / 8), first = 0,
+	    recents = (u32)ARRAY_LEN(t->recent);
 	struct tcp_ranges *r = tcp_ooo(s, t);
 
 	if (t->flags & TCPF_DSACK) {

@@ -9,8 +9,8 @@
  *   TCP_OPEN      nothing is lost
  *
  *   TCP_RECOVERY  something is: it goes again at the pace of proportional rate reduction (RFC 9937:
- *                 cwnd follows pipe down to ssthresh as the ACKs come in, and up to it by slow start
- *                 when losses took it below)
+ *                 cwnd follows pipe down to ssthresh as the ACKs come in, and up to it by
+ *                 slow start when losses took it below)
  *
  *   TCP_LOSS      the timeout has struck: all that was not sent within the last round trip is lost,
  *                 and slow start begins
@@ -41,9 +41,9 @@ struct tcp_sent *tcp_record(struct stack *s, const struct tcp *t)
 }
 
 /*
- * The record, with room for two more runs if that is to be had; NULL: no memory for a first one. The
- * largest is for paths of many segments, not for a peer that asks for tiny ones and makes each SACK
- * dear (CVE-2019-11478, CVE-2019-11479).
+ * The record, with room for two more runs if that is to be had; NULL: no memory for a first one.
+ * The largest is for paths of many segments, not for a peer that asks for tiny ones and makes each
+ * SACK dear (CVE-2019-11478, CVE-2019-11479).
  */
 struct tcp_sent *tcp_record_make(struct stack *s, struct tcp *t)
 {
@@ -260,8 +260,8 @@ static void undo_note(struct stack *s, struct tcp *t)
 		t->stamped = false;
 }
 
-/* Nothing that was sent again was missing. An ACK that acknowledges nothing new echoes the timestamp
- * of what was acknowledged last, however long ago that was sent. */
+/* Nothing that was sent again was missing. An ACK that acknowledges nothing new echoes the
+ * timestamp of what was acknowledged last, however long ago that was sent. */
 static bool undo_justified(
 	const struct tcp *t, const struct tcp_segment *seg, const struct tcp_news *news)
 {
@@ -402,7 +402,8 @@ static void frto_ack(struct stack *s, struct tcp *t, const struct tcp_news *news
 static bool reno_arrived(struct stack *s, const struct tcp *t)
 {
 	struct tcp_sent *r = tcp_record(s, t);
-	u32 i = r ? tcp_sent_find(r, t->snd_una + t->mss + t->dupacks) : 0; /* the first is missing */
+	u32 i = r ? tcp_sent_find(r, t->snd_una + t->mss + t->dupacks)
+		  : 0; /* the first is missing */
 
 	if (!r || i >= r->count)
 		return false;
@@ -564,7 +565,8 @@ void tcp_recovery_resend_range(struct stack *s, struct tcp *t, u32 start, u32 en
 	for (u32 i = 0; r && i < r->count; i++) {
 		struct tcp_sent_run *run = tcp_sent_at(r, i);
 
-		if (!(run->flags & SENT_SACKED) && seq_lt(run->start, end) && seq_gt(run->end, start))
+		if (!(run->flags & SENT_SACKED) && seq_lt(run->start, end) &&
+			seq_gt(run->end, start))
 			tcp_sent_mark(r, i, SENT_LOST, SENT_AGAIN);
 	}
 	t->recovery = TCP_LOSS;

@@ -20,7 +20,8 @@ static void reno_acked(struct tcp *t, const struct tcp_cc_ack *ack)
 	if (!ack->cwnd_limited)
 		return;
 	acked = tcp_slow_start(t, ack);
-	/* What a window that is no multiple of a segment lets out in a round trip are the whole ones. */
+	/* What a window that is no multiple of a segment lets out in a round trip are the whole
+	 * ones. */
 	whole = MAX(t->cwnd - t->cwnd % t->mss, (u32)t->mss);
 	t->cwnd_acked += acked;
 	t->cwnd += t->cwnd_acked / whole * t->mss;

@@ -182,8 +182,7 @@ static bool tcp_check_timestamp(
 	if (!(seg->flags & TH_RST) &&
 		tcp_paws_reject(s, t->ts_recent, t->ts_recent_ns, &seg->opt)) {
 		counter_inc(s, counter_tcp_paws);
-		if (tcp_segment_end(seg) != seg->seq ||
-			tcp_challenge_allowed(s, &t->challenge_ns))
+		if (tcp_segment_end(seg) != seg->seq || tcp_challenge_allowed(s, &t->challenge_ns))
 			tcp_send_ack(s, sk, t);
 		return false;
 	}

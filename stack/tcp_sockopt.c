@@ -303,8 +303,7 @@ static int tcp_get_mss(const struct tcp *t)
 }
 
 /* Times and counts of retries. */
-static int tcp_get_time(
-	const struct stack_tunables *u, const struct tcp *t, int name, int *value)
+static int tcp_get_time(const struct stack_tunables *u, const struct tcp *t, int name, int *value)
 {
 	switch (name) {
 	case LX_TCP_KEEPIDLE:

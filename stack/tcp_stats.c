@@ -74,8 +74,8 @@ static void put_u8(struct stats *to, u16 type, u8 value)
 	put(to, type, &value, sizeof(value));
 }
 
-u32 tcp_stats_fill(struct stack *s, const struct sock *sk, const struct tcp *t, u64 sent_ns, u8 ttl,
-	u8 *out)
+u32 tcp_stats_fill(
+	struct stack *s, const struct sock *sk, const struct tcp *t, u64 sent_ns, u8 ttl, u8 *out)
 {
 	struct stats to = {.out = out};
 	struct tcp_info_out i;

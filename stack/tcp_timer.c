@@ -1,7 +1,8 @@
 /*
  * Deadlines of a connection. A socket has one entry in the wheel, for the earliest of:
  *
- * - rtx_at: retransmission (RFC 6298), or with nothing in flight the persist timer (RFC 9293 3.8.6.1)
+ * - rtx_at: retransmission (RFC 6298), or with nothing in flight the persist timer
+ *   (RFC 9293 3.8.6.1)
  * - reo_at: what may be reordering will be a loss (RFC 8985 6.2); tlp_at: the tail loss probe (7.2)
  * - delack_at: an ACK that was delayed
  * - keep_at: keepalive (RFC 9293 3.8.4), or the end of an orphan's FIN-WAIT-2
@@ -131,8 +132,7 @@ void tcp_timer_progress(const struct stack *s, struct tcp *t)
 	t->retries = 0;
 	if (!t->rto_since_ns)
 		return;
-	t->totals.rto_time_ms +=
-		(u32)((s->now_ns - MIN(t->rto_since_ns, s->now_ns)) / NS_PER_MS);
+	t->totals.rto_time_ms += (u32)((s->now_ns - MIN(t->rto_since_ns, s->now_ns)) / NS_PER_MS);
 	t->rto_since_ns = 0;
 }
 
@@ -195,12 +195,13 @@ static void tcp_expire_rto(struct stack *s, struct sock *sk, struct tcp *t)
 
 static void tcp_expire_persist(struct stack *s, struct sock *sk, struct tcp *t)
 {
-	u32 most = sk->flags & SOCK_ORPHAN ? tcp_orphan_retries(s, sk, t) : s->tunables.tcp_retries2;
+	u32 most =
+		sk->flags & SOCK_ORPHAN ? tcp_orphan_retries(s, sk, t) : s->tunables.tcp_retries2;
 
 	if (!t->stalled_ns)
 		t->stalled_ns = MAX(s->now_ns, 1);
-	/* Probes that are answered keep the connection for ever (MUST-37), but for the program's own
-	 * limit. */
+	/* Probes that are answered keep the connection for ever (MUST-37), but for the program's
+	 * own limit. */
 	if (t->probes >= most || (t->backoff && tcp_user_timeout(s, t)) ||
 		(sk->flags & SOCK_ORPHAN && t->backoff >= ORPHAN_BACKOFF)) {
 		tcp_give_up(s, sk, t);

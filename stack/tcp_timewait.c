@@ -5,8 +5,8 @@
  * It answers what is not acceptable with an ACK, ignores RSTs (RFC 1337 fix 1, tcp_rfc1337), starts
  * anew at a FIN, and gives way to a SYN that is newer by timestamp or by sequence number (MAY-2,
  * RFC 6191). The oldest gives way when there are tcp_max_tw_buckets, and a connection that we open
- * ourselves may have the tuple a second after the last segment (tcp_tw_reuse), if timestamps tell its
- * segments from the old ones.
+ * ourselves may have the tuple a second after the last segment (tcp_tw_reuse), if timestamps tell
+ * its segments from the old ones.
  */
 #include "stack/tcp_conn.h"
 

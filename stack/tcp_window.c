@@ -34,7 +34,8 @@ void tcp_window_measure(struct tcp *t, u32 len, u32 charged)
 void tcp_window_init(struct stack *s, const struct sock *sk, u32 mss, u32 *wnd, u8 *wscale)
 {
 	const struct tcp *t = tcp_of(s, sk);
-	u32 space = tcp_full_space(sk, t), most = MAX(s->tunables.tcp_rmem[2], s->tunables.rmem_max);
+	u32 space = tcp_full_space(sk, t),
+	    most = MAX(s->tunables.tcp_rmem[2], s->tunables.rmem_max);
 
 	if (sk->options & OPT_RCVBUF_LOCKED)
 		most = space;
@@ -187,7 +188,8 @@ void tcp_window_read(struct stack *s, struct sock *sk, struct tcp *t, u32 copied
 		tcp_rcvbuf_grow(s, sk, t);
 		tcp_prune_read(sk, t);
 	}
-	if (tcp_synchronized(t) && !(t->flags & TCPF_RCV_FIN) && tcp_update_worth(s, sk, t, copied)) {
+	if (tcp_synchronized(t) && !(t->flags & TCPF_RCV_FIN) &&
+		tcp_update_worth(s, sk, t, copied)) {
 		tcp_send_ack(s, sk, t);
 		tcp_timer_update(s, sk, t);
 	}
