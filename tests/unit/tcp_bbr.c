@@ -60,6 +60,24 @@ static void round_of(u32 bytes)
 	take(&ack, RTT);
 }
 
+/* Such a round, with so many bytes in flight after it. */
+static void round_with(u32 bytes, u32 pipe)
+{
+	struct tcp_cc_ack ack = ack_of(bytes, RTT);
+
+	ack.pipe = pipe;
+	take(&ack, RTT);
+}
+
+/* Such a round, limited by the program. */
+static void round_limited(u32 bytes)
+{
+	struct tcp_cc_ack ack = ack_of(bytes, RTT);
+
+	ack.sample.app_limited = true;
+	take(&ack, RTT);
+}
+
 /* Loses `bytes` bytes of what was sent with in_flight bytes out, `before` lost since. */
 static void lose(u32 bytes, u32 in_flight, u32 before)
 {
@@ -85,22 +103,15 @@ static void fill(void)
 static void down(void)
 {
 	fill();
-	for (int i = 0; i < 4; i++) {
-		struct tcp_cc_ack ack = ack_of(100 * MSS, RTT);
-
-		ack.pipe = 150 * MSS;
-		take(&ack, RTT);
-	}
+	for (int i = 0; i < 4; i++)
+		round_with(100 * MSS, 150 * MSS);
 	ck_assert_uint_eq(b->state, BBR_PROBE_BW_DOWN);
 }
 
 static void cruise(void)
 {
-	struct tcp_cc_ack ack;
-
 	down();
-	ack = ack_of(90 * MSS, RTT);
-	take(&ack, RTT);
+	round_of(90 * MSS);
 	ck_assert_uint_eq(b->state, BBR_PROBE_BW_CRUISE);
 }
 
@@ -173,12 +184,8 @@ START_TEST(tcp_bbr_startup_limited)
 {
 	setup();
 	round_of(40 * MSS);
-	for (int i = 0; i < 10; i++) {
-		struct tcp_cc_ack ack = ack_of(5 * MSS, RTT);
-
-		ack.sample.app_limited = true;
-		take(&ack, RTT);
-	}
+	for (int i = 0; i < 10; i++)
+		round_limited(5 * MSS);
 	ck_assert_uint_eq(b->state, BBR_STARTUP);
 	ck_assert_uint_eq(b->bw, 400000);
 }
@@ -238,23 +245,15 @@ END_TEST
 /* 5.3.2: until what is in flight is the BDP, or three rounds. */
 START_TEST(tcp_bbr_drain)
 {
-	struct tcp_cc_ack ack;
-
 	fill();
-	ack = ack_of(100 * MSS, RTT);
-	ack.pipe = 100 * MSS + 1;
-	take(&ack, RTT);
+	round_with(100 * MSS, 100 * MSS + 1);
 	ck_assert_uint_eq(b->state, BBR_DRAIN);
-	ack = ack_of(100 * MSS, RTT);
-	ack.pipe = 100 * MSS;
-	take(&ack, RTT);
+	round_with(100 * MSS, 100 * MSS);
 	ck_assert_uint_eq(b->state, BBR_PROBE_BW_CRUISE); /* the queue is gone: DOWN has nothing to do */
 	fill();
 	for (int i = 0; i < 4; i++) {
 		ck_assert_uint_eq(b->state, BBR_DRAIN);
-		ack = ack_of(100 * MSS, RTT);
-		ack.pipe = 150 * MSS;
-		take(&ack, RTT);
+		round_with(100 * MSS, 150 * MSS);
 	}
 	ck_assert_uint_eq(b->state, BBR_PROBE_BW_DOWN);
 }
@@ -262,22 +261,16 @@ END_TEST
 
 START_TEST(tcp_bbr_down)
 {
-	struct tcp_cc_ack ack;
-
 	down();
 	ck_assert_uint_eq(b->pacing_gain, 90);
 	ck_assert_uint_eq(t.pacing_rate, 1000000 / 10 * 9 * 99 / 100);
 	ck_assert_uint_eq(t.cwnd, 300 * MSS); /* twice the BDP, and the round that its ACK showed at once */
 	ck_assert_uint_le(b->rounds_since_bw_probe, 1);
 	b->inflight_longterm = 110 * MSS; /* with a headroom of 15 % of that: 93.5 segments */
-	ack = ack_of(100 * MSS, RTT);
-	ack.pipe = 94 * MSS;
-	take(&ack, RTT);
+	round_with(100 * MSS, 94 * MSS);
 	ck_assert_uint_eq(b->state, BBR_PROBE_BW_DOWN);
 	ck_assert_uint_eq(t.cwnd, 110 * MSS); /* bounded by inflight_longterm */
-	ack = ack_of(100 * MSS, RTT);
-	ack.pipe = 93 * MSS;
-	take(&ack, RTT);
+	round_with(100 * MSS, 93 * MSS);
 	ck_assert_uint_eq(b->state, BBR_PROBE_BW_CRUISE);
 	ck_assert_uint_eq(b->pacing_gain, 100);
 	ck_assert_uint_eq(t.cwnd, 93500); /* and now with the headroom */
@@ -445,17 +438,11 @@ END_TEST
 
 START_TEST(tcp_bbr_max_bw_limited)
 {
-	struct tcp_cc_ack ack;
-
 	down();
-	ack = ack_of(50 * MSS, RTT);
-	ack.sample.app_limited = true;
-	take(&ack, RTT);
+	round_limited(50 * MSS);
 	ck_assert_uint_eq(b->bw, 1000000);
 	ck_assert_uint_eq(b->max_bw[0], 0);
-	ack = ack_of(120 * MSS, RTT);
-	ack.sample.app_limited = true;
-	take(&ack, RTT);
+	round_limited(120 * MSS);
 	ck_assert_uint_eq(b->bw, 1200000); /* more than was known counts all the same */
 }
 END_TEST
@@ -523,8 +510,7 @@ START_TEST(tcp_bbr_probe_rtt)
 	ck_assert_uint_eq(b->pacing_gain, 100);
 	ck_assert_uint_ne(t.app_limited, 0);
 	ck_assert_uint_eq(b->probe_rtt_done_ns, 0); /* more than that is in flight */
-	ack = ack_of(50 * MSS, RTT);
-	take(&ack, RTT);
+	round_of(50 * MSS);
 	ck_assert_uint_eq(b->probe_rtt_done_ns, now_ns + 200 * NS_PER_MS);
 	round_of(50 * MSS);
 	round_of(50 * MSS);
@@ -547,8 +533,7 @@ START_TEST(tcp_bbr_probe_rtt_round)
 	b->cycle_ns = now_ns + 3600 * NS_PER_S;
 	b->rounds_since_bw_probe = 0;
 	b->probe_rtt_min_ns = now_ns - 6000 * NS_PER_MS;
-	ack = ack_of(40 * MSS, RTT);
-	take(&ack, RTT);
+	round_of(40 * MSS);
 	ck_assert_uint_eq(b->state, BBR_PROBE_RTT);
 	begin = t.delivered;
 	for (int i = 0; i < 3; i++) {
@@ -564,20 +549,14 @@ END_TEST
 
 START_TEST(tcp_bbr_probe_rtt_startup)
 {
-	struct tcp_cc_ack ack;
-
 	setup();
 	round_of(10 * MSS);
 	b->probe_rtt_min_ns = now_ns - 6000 * NS_PER_MS;
-	ack = ack_of(2 * MSS, RTT);
-	take(&ack, RTT);
+	round_of(2 * MSS);
 	ck_assert_uint_eq(b->state, BBR_PROBE_RTT);
 	ck_assert_uint_eq(t.cwnd, 5 * MSS);
-	for (int i = 0; i < 3; i++) {
-		ack = ack_of(2 * MSS, RTT);
-		ack.sample.app_limited = true;
-		take(&ack, RTT);
-	}
+	for (int i = 0; i < 3; i++)
+		round_limited(2 * MSS);
 	ck_assert_uint_eq(b->state, BBR_STARTUP); /* the path was never full */
 	ck_assert_uint_eq(b->pacing_gain, 277);
 }
@@ -727,8 +706,6 @@ END_TEST
 /* 5.3.3.6: a probe that went too high makes the next one stop where it was; if nothing was lost there, another follows at once and stays. */
 START_TEST(tcp_bbr_precaution)
 {
-	struct tcp_cc_ack ack;
-
 	up();
 	b->probe_rtt_min_ns = now_ns + 3600 * NS_PER_S;
 	lose(10 * MSS, 120 * MSS, 0); /* a twelfth; two percent of what was before it is 2200 bytes, and those over 0.98 */
@@ -741,13 +718,9 @@ START_TEST(tcp_bbr_precaution)
 	ck_assert_uint_eq(b->state, BBR_PROBE_BW_REFILL);
 	round_of(90 * MSS);
 	ck_assert_uint_eq(b->state, BBR_PROBE_BW_UP);
-	ack = ack_of(90 * MSS, RTT);
-	ack.pipe = b->inflight_longterm - 1;
-	take(&ack, RTT);
+	round_with(90 * MSS, b->inflight_longterm - 1);
 	ck_assert_uint_eq(b->state, BBR_PROBE_BW_UP);
-	ack = ack_of(90 * MSS, RTT);
-	ack.pipe = b->inflight_longterm;
-	take(&ack, RTT);
+	round_with(90 * MSS, b->inflight_longterm);
 	ck_assert_uint_eq(b->state, BBR_PROBE_BW_DOWN);
 	ck_assert(b->probe_precautionary && !b->probe_too_high);
 	round_of(90 * MSS); /* what was sent in UP has arrived */
@@ -755,9 +728,7 @@ START_TEST(tcp_bbr_precaution)
 	ck_assert(!b->probe_precautionary);
 	round_of(90 * MSS);
 	ck_assert_uint_eq(b->state, BBR_PROBE_BW_UP);
-	ack = ack_of(90 * MSS, RTT);
-	ack.pipe = b->inflight_longterm;
-	take(&ack, RTT);
+	round_with(90 * MSS, b->inflight_longterm);
 	ck_assert_uint_eq(b->state, BBR_PROBE_BW_UP);
 }
 END_TEST
@@ -765,14 +736,10 @@ END_TEST
 /* But not if something was lost behind it. */
 START_TEST(tcp_bbr_precaution_loss)
 {
-	struct tcp_cc_ack ack;
-
 	up();
 	b->probe_too_high = true;
 	b->inflight_longterm = 110 * MSS;
-	ack = ack_of(90 * MSS, RTT);
-	ack.pipe = 110 * MSS;
-	take(&ack, RTT);
+	round_with(90 * MSS, 110 * MSS);
 	ck_assert_uint_eq(b->state, BBR_PROBE_BW_DOWN);
 	lose(10 * MSS, 110 * MSS, 0);
 	ck_assert(b->probe_too_high);
