@@ -43,15 +43,28 @@ static void arrived(const struct tcp_sent_run *run)
 	tcp_delivery_arrived(s, &t, run, &a);
 }
 
-START_TEST(tcp_delivery_one)
+/* It alone arrives then. */
+static void sampled(u64 us, const struct tcp_sent_run *run)
+{
+	at_us(us);
+	memset(&a, 0, sizeof(a));
+	arrived(run);
+	tcp_delivery_sample(&t, &a);
+}
+
+/* The first segment takes 100 ms. */
+static void first_sampled(void)
 {
 	struct tcp_sent_run run;
 
 	setup();
 	run = sent(0, 0, true);
-	at_us(100000);
-	arrived(&run);
-	tcp_delivery_sample(&t, &a);
+	sampled(100000, &run);
+}
+
+START_TEST(tcp_delivery_one)
+{
+	first_sampled();
 	ck_assert_uint_eq(a.delivered, MSS);
 	ck_assert_uint_eq(a.interval_us, 100000);
 	ck_assert_uint_eq(a.rtt_us, 100000);
@@ -109,17 +122,10 @@ START_TEST(tcp_delivery_too_short)
 {
 	struct tcp_sent_run run;
 
-	setup();
-	run = sent(0, 0, true);
-	at_us(100000);
-	arrived(&run);
-	tcp_delivery_sample(&t, &a);
-	memset(&a, 0, sizeof(a));
+	first_sampled();
 	run = sent(100000, MSS, true);
 	run.flags |= SENT_TWICE; /* its first copy has arrived */
-	at_us(110000);
-	arrived(&run);
-	tcp_delivery_sample(&t, &a);
+	sampled(110000, &run);
 	ck_assert(!a.timed);
 	ck_assert_uint_eq(a.interval_us, 0);
 	ck_assert_uint_eq(tcp_delivery_rate(&t), 10000);
@@ -132,27 +138,17 @@ START_TEST(tcp_delivery_app_limited)
 {
 	struct tcp_sent_run run;
 
-	setup();
-	run = sent(0, 0, true);
-	at_us(100000);
-	arrived(&run);
-	tcp_delivery_sample(&t, &a);
+	first_sampled();
 	t.app_limited = t.delivered;
 	run = sent(100000, MSS, true);
 	ck_assert(run.flags & SENT_LIMITED);
-	at_us(300000);
-	memset(&a, 0, sizeof(a));
-	arrived(&run);
-	tcp_delivery_sample(&t, &a);
+	sampled(300000, &run);
 	ck_assert(a.app_limited);
 	ck_assert_uint_eq(tcp_delivery_rate(&t), 10000);
 	ck_assert_uint_eq(t.app_limited, 0); /* what was in flight then has arrived */
 	run = sent(300000, 2 * MSS, true);
 	ck_assert(!(run.flags & SENT_LIMITED));
-	at_us(500000);
-	memset(&a, 0, sizeof(a));
-	arrived(&run);
-	tcp_delivery_sample(&t, &a);
+	sampled(500000, &run);
 	ck_assert_uint_eq(tcp_delivery_rate(&t), 5000);
 	ck_assert(!t.rate_limited);
 	free(s);
@@ -169,9 +165,7 @@ START_TEST(tcp_delivery_lost)
 	run = sent(0, 0, true);
 	run.in_flight = 10 * MSS;
 	t.lost += 2 * MSS;
-	at_us(100000);
-	arrived(&run);
-	tcp_delivery_sample(&t, &a);
+	sampled(100000, &run);
 	ck_assert_uint_eq(a.lost, 2 * MSS);
 	ck_assert_uint_eq(a.in_flight, 10 * MSS);
 	free(s);
