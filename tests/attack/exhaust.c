@@ -112,6 +112,34 @@ static void back_to(const struct stack *s, u32 sockets)
 	ck_assert_uint_eq(net_count(s, "invariant"), 0);
 }
 
+static void close_all(struct stack *s, const struct stranger *x, u32 n)
+{
+	for (u32 i = 0; i < n; i++) {
+		if (x[i].sk)
+			sock_close(s, x[i].sk);
+	}
+}
+
+/* One more honest peer is served. */
+static void serves(struct stack *s, ref listener, u16 port)
+{
+	struct peer p = honest(s, listener, port);
+
+	ck_assert(peer_alive(&p));
+	sock_close(s, p.sk);
+}
+
+/* The last connection ends; 100 minutes later there is but the listener. */
+static void all_given_back(struct stack *s, const struct peer *last)
+{
+	sock_close(s, last->sk);
+	for (u32 i = 0; i < 100; i++) {
+		engine_run(s, 60 * NS_PER_S);
+		engine_frames_drop(s);
+	}
+	back_to(s, 1);
+}
+
 /* --- J4: sockstress (CVE-2008-4609) --- */
 
 /* Whatever the host sends is acknowledged with the stranger's window: probes are answered for ever. */
@@ -137,7 +165,7 @@ static void stalled(u64 memory, u32 n, u16 window, bool all)
 	ref listener;
 	struct stack *s = host(memory, n, &listener);
 	struct stranger *x = calloc(n, sizeof(*x));
-	struct peer first = honest(s, listener, HONEST_PORT), later;
+	struct peer first = honest(s, listener, HONEST_PORT);
 	u32 made = 0, spans, packets;
 
 	for (u32 i = 0; i < n; i++) {
@@ -165,29 +193,16 @@ static void stalled(u64 memory, u32 n, u16 window, bool all)
 	/* The program's own limit has ended its half of them, if the window is shut. */
 	for (u32 i = 1; i < n && !window && all; i += 2)
 		ck_assert(!x[i].sk || sock_get(s, x[i].sk)->state == SOCK_DEAD);
-	if (all) {
-		later = honest(s, listener, HONEST_PORT + 1);
-		ck_assert(peer_alive(&later));
-		sock_close(s, later.sk);
-	}
+	if (all)
+		serves(s, listener, HONEST_PORT + 1);
 	/* Once the program has closed them they are given up, though their probes are answered. */
-	for (u32 i = 0; i < n; i++) {
-		if (x[i].sk)
-			sock_close(s, x[i].sk);
-	}
+	close_all(s, x, n);
 	for (u32 i = 0; i < 3600; i++) {
 		engine_run(s, NS_PER_S);
 		answer_all(s, x, n);
 	}
-	later = honest(s, listener, HONEST_PORT + 2);
-	ck_assert(peer_alive(&later));
-	sock_close(s, later.sk);
-	sock_close(s, first.sk);
-	for (u32 i = 0; i < 100; i++) {
-		engine_run(s, 60 * NS_PER_S);
-		engine_frames_drop(s);
-	}
-	back_to(s, 1);
+	serves(s, listener, HONEST_PORT + 2);
+	all_given_back(s, &first);
 	free(x);
 	engine_free(s);
 }
@@ -220,7 +235,7 @@ START_TEST(J4_never_read)
 	struct stack *s = host(32u << 20, 4000, &listener);
 	u32 n = 1500, made = 0;
 	struct stranger *x = calloc(n, sizeof(*x));
-	struct peer first = honest(s, listener, HONEST_PORT), later;
+	struct peer first = honest(s, listener, HONEST_PORT);
 
 	for (u32 i = 0; i < n; i++) {
 		x[i] = (struct stranger){.addr = STRANGERS + i, .port = 1024, .seq = i * 77777, .window = 60000};
@@ -237,20 +252,10 @@ START_TEST(J4_never_read)
 	engine_frames_drop(s);
 	ck_assert(engine_frame_in(s, frame, net_arp(frame, net_host_mac, 1, net_peer_mac, NET_PEER, net_host_mac, NET_HOST)));
 	ck_assert_uint_eq(engine_frames_drop(s), 1);
-	for (u32 i = 0; i < n; i++) {
-		if (x[i].sk)
-			sock_close(s, x[i].sk);
-	}
+	close_all(s, x, n);
 	ck_assert(peer_alive(&first));
-	later = honest(s, listener, HONEST_PORT + 1);
-	ck_assert(peer_alive(&later));
-	sock_close(s, later.sk);
-	sock_close(s, first.sk);
-	for (u32 i = 0; i < 100; i++) {
-		engine_run(s, 60 * NS_PER_S);
-		engine_frames_drop(s);
-	}
-	back_to(s, 1);
+	serves(s, listener, HONEST_PORT + 1);
+	all_given_back(s, &first);
 	free(x);
 	engine_free(s);
 }
