@@ -337,12 +337,8 @@ START_TEST(J8_storm_of_acknowledgements)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("blind");
-	TCase *tc = tcase_create("blind");
-
-	suite_add_tcase(suite, tc);
 	tcase_add_test(tc, H4_challenges_of_others_do_not_show);
 	tcase_add_test(tc, H4_limit_of_the_host_is_random);
 	tcase_add_loop_test(tc, H12_split_acknowledgements, 0, 3);
@@ -350,10 +346,9 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, H12_duplicates_without_end, 0, 6);
 	tcase_add_loop_test(tc, H12_acknowledged_before_it_arrives, 0, 2);
 	tcase_add_test(tc, J8_storm_of_acknowledgements);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("blind", 0, add_tests);
 }

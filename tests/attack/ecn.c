@@ -104,18 +104,13 @@ START_TEST(K10_echo_that_sticks)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("ecn");
-	TCase *tc = tcase_create("ecn");
-
-	suite_add_tcase(suite, tc);
 	tcase_add_loop_test(tc, K10_bits_that_lie, 0, 48);
 	tcase_add_test(tc, K10_echo_that_sticks);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("ecn", 0, add_tests);
 }

@@ -366,12 +366,8 @@ START_TEST(A9_unicast_in_a_broadcast_frame)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("ethernet");
-	TCase *tc = tcase_create("ethernet");
-
-	suite_add_tcase(suite, tc);
 	tcase_add_test(tc, A1_runt_frames);
 	tcase_add_test(tc, A1_frames_for_others);
 	tcase_add_test(tc, A2_short_arp);
@@ -387,10 +383,9 @@ static Suite *suite(void)
 	tcase_add_test(tc, A7_one_request_a_second_and_a_bounded_queue);
 	tcase_add_test(tc, A8_frames_larger_than_the_mtu);
 	tcase_add_test(tc, A9_unicast_in_a_broadcast_frame);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("ethernet", 0, add_tests);
 }

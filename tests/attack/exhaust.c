@@ -413,13 +413,8 @@ START_TEST(J11_everything_full)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("exhaust");
-	TCase *tc = tcase_create("exhaust");
-
-	suite_add_tcase(suite, tc);
-	tcase_set_timeout(tc, getenv("LONG") ? 1800 : 240);
 	tcase_add_test(tc, J4_windows_that_stay_shut);
 	tcase_add_test(tc, J4_windows_of_a_byte);
 	tcase_add_test(tc, J4_more_than_there_is_room_for);
@@ -427,10 +422,9 @@ static Suite *suite(void)
 	tcase_add_test(tc, J6_short_connections);
 	tcase_add_test(tc, J9_tuples_that_collide);
 	tcase_add_test(tc, J11_everything_full);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("exhaust", getenv("LONG") ? 1800 : 240, add_tests);
 }

@@ -263,21 +263,15 @@ START_TEST(I9_numbers_that_wrap)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("faults");
-	TCase *tc = tcase_create("faults");
-
-	suite_add_tcase(suite, tc);
-	tcase_set_timeout(tc, getenv("LONG") ? 1800 : 240);
 	tcase_add_test(tc, J10_each_allocation_of_a_transfer);
 	tcase_add_test(tc, J10_every_nth_allocation);
 	tcase_add_test(tc, J10_each_allocation_of_calls);
 	tcase_add_loop_test(tc, I9_numbers_that_wrap, 0, 12);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("faults", getenv("LONG") ? 1800 : 240, add_tests);
 }

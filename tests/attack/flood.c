@@ -285,13 +285,8 @@ START_TEST(H9_cookies_keep_the_clock)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("flood");
-	TCase *tc = tcase_create("flood");
-
-	suite_add_tcase(suite, tc);
-	tcase_set_timeout(tc, 300);
 	tcase_add_test(tc, J1_syn_flood);
 	tcase_add_test(tc, J1_flood_without_cookies);
 	tcase_add_test(tc, J2_guessed_cookies);
@@ -299,10 +294,9 @@ static Suite *suite(void)
 	tcase_add_test(tc, H7_ports);
 	tcase_add_test(tc, H9_timestamp_offsets);
 	tcase_add_test(tc, H9_cookies_keep_the_clock);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("flood", 300, add_tests);
 }

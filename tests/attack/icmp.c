@@ -291,12 +291,8 @@ START_TEST(D10_quotes)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("icmp");
-	TCase *tc = tcase_create("icmp");
-
-	suite_add_tcase(suite, tc);
 	tcase_add_test(tc, D1_short_messages);
 	tcase_add_test(tc, D1_bad_checksum);
 	tcase_add_test(tc, D1_echo_of_every_size);
@@ -307,10 +303,9 @@ static Suite *suite(void)
 	tcase_add_test(tc, D4_budget_is_random);
 	tcase_add_test(tc, D7_types_without_effect);
 	tcase_add_test(tc, D10_quotes);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("icmp", 0, add_tests);
 }

@@ -209,12 +209,8 @@ START_TEST(D11_quotes_of_other_protocols)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("icmp_tcp");
-	TCase *tc = tcase_create("icmp_tcp");
-
-	suite_add_tcase(suite, tc);
 	tcase_add_test(tc, D5_hard_errors_out_of_window);
 	tcase_add_test(tc, D6_hard_errors_in_window_are_soft);
 	tcase_add_test(tc, D6_hard_errors_end_an_opening);
@@ -223,10 +219,9 @@ static Suite *suite(void)
 	tcase_add_test(tc, D8_learnt_mtu_expires);
 	tcase_add_test(tc, D9_shrinking_mtu_flood);
 	tcase_add_test(tc, D11_quotes_of_other_protocols);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("icmp_tcp", 0, add_tests);
 }

@@ -609,12 +609,8 @@ START_TEST(B14_ecn)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("ip");
-	TCase *tc = tcase_create("ip");
-
-	suite_add_tcase(suite, tc);
 	tcase_add_test(tc, B1_version_and_lengths);
 	tcase_add_test(tc, B1_padding_is_trimmed);
 	tcase_add_test(tc, B2_header_checksum);
@@ -638,10 +634,9 @@ static Suite *suite(void)
 	tcase_add_test(tc, B12_lengths);
 	tcase_add_test(tc, B13_timeout);
 	tcase_add_test(tc, B14_ecn);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("ip", 0, add_tests);
 }

@@ -23,18 +23,12 @@ START_TEST(L_mutated_frames_in_state)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("mutate");
-	TCase *tc = tcase_create("mutate");
-
-	suite_add_tcase(suite, tc);
-	tcase_set_timeout(tc, getenv("LONG") ? 1800 : 120);
 	tcase_add_loop_test(tc, L_mutated_frames_in_state, STAGE_NONE, STAGES);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("mutate", getenv("LONG") ? 1800 : 120, add_tests);
 }

@@ -257,13 +257,8 @@ START_TEST(K9_all_timers_late)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("path");
-	TCase *tc = tcase_create("path");
-
-	suite_add_tcase(suite, tc);
-	tcase_set_timeout(tc, getenv("LONG") ? 1800 : 240);
 	tcase_add_loop_test(tc, K1_reordering, 0, 3 * CCS);
 	tcase_add_loop_test(tc, K1_spurious_timeouts, 0, CCS);
 	tcase_add_loop_test(tc, K2_bursts_each_timeout, 0, CCS);
@@ -271,10 +266,9 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, K4_paths_that_change, 0, CCS);
 	tcase_add_loop_test(tc, K9_jumps, 0, 18);
 	tcase_add_test(tc, K9_all_timers_late);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("path", getenv("LONG") ? 1800 : 240, add_tests);
 }

@@ -469,23 +469,17 @@ START_TEST(I6_duplicates_that_cannot_be)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("smack");
-	TCase *tc = tcase_create("smack");
-
-	suite_add_tcase(suite, tc);
-	tcase_set_timeout(tc, 300);
 	tcase_add_loop_test(tc, I3_single_bytes, 0, ORDERS);
 	tcase_add_test(tc, I3_one_over_all_holes);
 	tcase_add_loop_test(tc, I5_alternating_blocks, 0, 6);
 	tcase_add_loop_test(tc, I4_merged_and_split, 0, 6);
 	tcase_add_test(tc, I6_edges);
 	tcase_add_test(tc, I6_duplicates_that_cannot_be);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("smack", 300, add_tests);
 }

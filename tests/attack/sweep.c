@@ -40,18 +40,12 @@ START_TEST(L_sweep_in_state)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("sweep");
-	TCase *tc = tcase_create("sweep");
-
-	suite_add_tcase(suite, tc);
-	tcase_set_timeout(tc, getenv("LONG") ? 3500 : 240);
 	tcase_add_loop_test(tc, L_sweep_in_state, STAGE_NONE, STAGES);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("sweep", getenv("LONG") ? 3500 : 240, add_tests);
 }

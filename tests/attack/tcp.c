@@ -528,12 +528,8 @@ START_TEST(tcp_isn_of_many_tuples)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("tcp");
-	TCase *tc = tcase_create("tcp");
-
-	suite_add_tcase(suite, tc);
 	tcase_add_test(tc, G1_data_offset);
 	tcase_add_test(tc, G2_options);
 	tcase_add_test(tc, G3_mss);
@@ -546,10 +542,9 @@ static Suite *suite(void)
 	tcase_add_test(tc, G10_timestamps);
 	tcase_add_test(tc, tcp_isn_keyed);
 	tcase_add_test(tc, tcp_isn_of_many_tuples);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("tcp", 0, add_tests);
 }

@@ -159,27 +159,22 @@ START_TEST(F1_icmp_about_nobody)
 }
 END_TEST
 
-static Suite *udp_suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("attack-udp");
-	TCase *t = tcase_create("udp");
-
-	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_add_test(t, F1_length_below_header);
-	tcase_add_test(t, F1_length_beyond_packet);
-	tcase_add_test(t, F1_trailing_bytes_not_delivered);
-	tcase_add_test(t, F1_header_cut_short);
-	tcase_add_test(t, F1_bad_checksum);
-	tcase_add_test(t, F1_checksum_absent);
-	tcase_add_test(t, F1_port_zero);
-	tcase_add_test(t, F1_broadcast_to_closed_port);
-	tcase_add_test(t, F1_flood_is_bounded);
-	tcase_add_test(t, F1_icmp_about_nobody);
-	suite_add_tcase(suite, t);
-	return suite;
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, F1_length_below_header);
+	tcase_add_test(tc, F1_length_beyond_packet);
+	tcase_add_test(tc, F1_trailing_bytes_not_delivered);
+	tcase_add_test(tc, F1_header_cut_short);
+	tcase_add_test(tc, F1_bad_checksum);
+	tcase_add_test(tc, F1_checksum_absent);
+	tcase_add_test(tc, F1_port_zero);
+	tcase_add_test(tc, F1_broadcast_to_closed_port);
+	tcase_add_test(tc, F1_flood_is_bounded);
+	tcase_add_test(tc, F1_icmp_about_nobody);
 }
 
 int main(void)
 {
-	return check_lines_main(udp_suite);
+	return check_lines_case("attack-udp", 0, add_tests);
 }

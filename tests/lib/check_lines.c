@@ -133,17 +133,22 @@ static char *read_all(int fd)
 	return text;
 }
 
-int check_lines_main(Suite *(*make_suite)(void))
+/* Before a case is created: it reads the timeout. */
+static void prepare(void)
+{
+	setenv("CK_DEFAULT_TIMEOUT", "60", 0);
+	setvbuf(stdout, NULL, _IOLBF, 0);
+}
+
+static int run(Suite *suite)
 {
 	int fd = memfd_create("check", MFD_CLOEXEC);
 	char path[48], *xml;
 	SRunner *runner;
 	int failed;
 
-	setenv("CK_DEFAULT_TIMEOUT", "60", 0);
-	setvbuf(stdout, NULL, _IOLBF, 0);
 	snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	runner = srunner_create(make_suite());
+	runner = srunner_create(suite);
 	srunner_set_xml(runner, path);
 	srunner_run_all(runner, CK_SILENT);
 	failed = srunner_ntests_failed(runner);
@@ -160,4 +165,25 @@ int check_lines_main(Suite *(*make_suite)(void))
 	free(xml);
 	close(fd);
 	return failed ? 1 : 0;
+}
+
+int check_lines_main(Suite *(*make_suite)(void))
+{
+	prepare();
+	return run(make_suite());
+}
+
+int check_lines_case(const char *name, int timeout_s, void (*add)(TCase *tc))
+{
+	Suite *suite;
+	TCase *tc;
+
+	prepare();
+	suite = suite_create(name);
+	tc = tcase_create(name);
+	suite_add_tcase(suite, tc);
+	if (timeout_s)
+		tcase_set_timeout(tc, timeout_s);
+	add(tc);
+	return run(suite);
 }

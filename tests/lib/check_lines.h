@@ -11,4 +11,7 @@
  */
 int check_lines_main(Suite *(*make_suite)(void));
 
+/* The same for a suite of one case: `add` adds its tests. Each has timeout_s seconds, if not 0. */
+int check_lines_case(const char *name, int timeout_s, void (*add)(TCase *tc));
+
 #endif

@@ -291,19 +291,13 @@ START_TEST(sock_random_calls_without_memory)
 }
 END_TEST
 
-static Suite *sock_suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("sock");
-	TCase *t = tcase_create("sock");
-
-	tcase_set_timeout(t, 600);
-	tcase_add_test(t, sock_random_calls);
-	tcase_add_test(t, sock_random_calls_without_memory);
-	suite_add_tcase(suite, t);
-	return suite;
+	tcase_add_test(tc, sock_random_calls);
+	tcase_add_test(tc, sock_random_calls_without_memory);
 }
 
 int main(void)
 {
-	return check_lines_main(sock_suite);
+	return check_lines_case("sock", 600, add_tests);
 }

@@ -808,50 +808,45 @@ START_TEST(tcp_bbr_mark_probing)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *s = suite_create("tcp_bbr");
-	TCase *c = tcase_create("bbr");
-
-	tcase_add_test(c, tcp_bbr_init);
-	tcase_add_test(c, tcp_bbr_startup);
-	tcase_add_test(c, tcp_bbr_startup_full);
-	tcase_add_test(c, tcp_bbr_startup_limited);
-	tcase_add_test(c, tcp_bbr_rounds);
-	tcase_add_test(c, tcp_bbr_startup_loss);
-	tcase_add_test(c, tcp_bbr_drain);
-	tcase_add_test(c, tcp_bbr_down);
-	tcase_add_test(c, tcp_bbr_probe_wait);
-	tcase_add_test(c, tcp_bbr_probe_time);
-	tcase_add_test(c, tcp_bbr_probe_rounds);
-	tcase_add_test(c, tcp_bbr_refill);
-	tcase_add_test(c, tcp_bbr_up);
-	tcase_add_test(c, tcp_bbr_up_loss);
-	tcase_add_test(c, tcp_bbr_up_loss_bound);
-	tcase_add_test(c, tcp_bbr_up_slope);
-	tcase_add_test(c, tcp_bbr_max_bw);
-	tcase_add_test(c, tcp_bbr_max_bw_limited);
-	tcase_add_test(c, tcp_bbr_short_term);
-	tcase_add_test(c, tcp_bbr_short_term_probing);
-	tcase_add_test(c, tcp_bbr_probe_rtt);
-	tcase_add_test(c, tcp_bbr_probe_rtt_round);
-	tcase_add_test(c, tcp_bbr_probe_rtt_startup);
-	tcase_add_test(c, tcp_bbr_min_rtt);
-	tcase_add_test(c, tcp_bbr_idle);
-	tcase_add_test(c, tcp_bbr_undo);
-	tcase_add_test(c, tcp_bbr_recovery);
-	tcase_add_test(c, tcp_bbr_aggregation);
-	tcase_add_test(c, tcp_bbr_budget);
-	tcase_add_test(c, tcp_bbr_loss_without_sack);
-	tcase_add_test(c, tcp_bbr_precaution);
-	tcase_add_test(c, tcp_bbr_precaution_loss);
-	tcase_add_test(c, tcp_bbr_mark);
-	tcase_add_test(c, tcp_bbr_mark_probing);
-	suite_add_tcase(s, c);
-	return s;
+	tcase_add_test(tc, tcp_bbr_init);
+	tcase_add_test(tc, tcp_bbr_startup);
+	tcase_add_test(tc, tcp_bbr_startup_full);
+	tcase_add_test(tc, tcp_bbr_startup_limited);
+	tcase_add_test(tc, tcp_bbr_rounds);
+	tcase_add_test(tc, tcp_bbr_startup_loss);
+	tcase_add_test(tc, tcp_bbr_drain);
+	tcase_add_test(tc, tcp_bbr_down);
+	tcase_add_test(tc, tcp_bbr_probe_wait);
+	tcase_add_test(tc, tcp_bbr_probe_time);
+	tcase_add_test(tc, tcp_bbr_probe_rounds);
+	tcase_add_test(tc, tcp_bbr_refill);
+	tcase_add_test(tc, tcp_bbr_up);
+	tcase_add_test(tc, tcp_bbr_up_loss);
+	tcase_add_test(tc, tcp_bbr_up_loss_bound);
+	tcase_add_test(tc, tcp_bbr_up_slope);
+	tcase_add_test(tc, tcp_bbr_max_bw);
+	tcase_add_test(tc, tcp_bbr_max_bw_limited);
+	tcase_add_test(tc, tcp_bbr_short_term);
+	tcase_add_test(tc, tcp_bbr_short_term_probing);
+	tcase_add_test(tc, tcp_bbr_probe_rtt);
+	tcase_add_test(tc, tcp_bbr_probe_rtt_round);
+	tcase_add_test(tc, tcp_bbr_probe_rtt_startup);
+	tcase_add_test(tc, tcp_bbr_min_rtt);
+	tcase_add_test(tc, tcp_bbr_idle);
+	tcase_add_test(tc, tcp_bbr_undo);
+	tcase_add_test(tc, tcp_bbr_recovery);
+	tcase_add_test(tc, tcp_bbr_aggregation);
+	tcase_add_test(tc, tcp_bbr_budget);
+	tcase_add_test(tc, tcp_bbr_loss_without_sack);
+	tcase_add_test(tc, tcp_bbr_precaution);
+	tcase_add_test(tc, tcp_bbr_precaution_loss);
+	tcase_add_test(tc, tcp_bbr_mark);
+	tcase_add_test(tc, tcp_bbr_mark_probing);
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("tcp_bbr", 0, add_tests);
 }

@@ -172,22 +172,17 @@ START_TEST(tcp_delivery_lost)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("tcp_delivery");
-	TCase *c = tcase_create("delivery");
-
-	tcase_add_test(c, tcp_delivery_one);
-	tcase_add_test(c, tcp_delivery_latest);
-	tcase_add_test(c, tcp_delivery_longer);
-	tcase_add_test(c, tcp_delivery_too_short);
-	tcase_add_test(c, tcp_delivery_app_limited);
-	tcase_add_test(c, tcp_delivery_lost);
-	suite_add_tcase(suite, c);
-	return suite;
+	tcase_add_test(tc, tcp_delivery_one);
+	tcase_add_test(tc, tcp_delivery_latest);
+	tcase_add_test(tc, tcp_delivery_longer);
+	tcase_add_test(tc, tcp_delivery_too_short);
+	tcase_add_test(tc, tcp_delivery_app_limited);
+	tcase_add_test(tc, tcp_delivery_lost);
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("tcp_delivery", 0, add_tests);
 }

@@ -335,25 +335,19 @@ START_TEST(memory_udp)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *su = suite_create("tcp_memory");
-	TCase *c = tcase_create("memory");
-
-	tcase_set_timeout(c, 120);
-	tcase_add_test(c, memory_unread_flood);
-	tcase_add_test(c, memory_hard_limit);
-	tcase_add_test(c, memory_collapse);
-	tcase_add_test(c, memory_orphan_at_close);
-	tcase_add_test(c, memory_orphan_at_timer);
-	tcase_add_test(c, memory_stalled_pays);
-	tcase_add_test(c, memory_buffers_fixed);
-	tcase_add_test(c, memory_udp);
-	suite_add_tcase(su, c);
-	return su;
+	tcase_add_test(tc, memory_unread_flood);
+	tcase_add_test(tc, memory_hard_limit);
+	tcase_add_test(tc, memory_collapse);
+	tcase_add_test(tc, memory_orphan_at_close);
+	tcase_add_test(tc, memory_orphan_at_timer);
+	tcase_add_test(tc, memory_stalled_pays);
+	tcase_add_test(tc, memory_buffers_fixed);
+	tcase_add_test(tc, memory_udp);
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("tcp_memory", 120, add_tests);
 }
