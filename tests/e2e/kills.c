@@ -513,10 +513,10 @@ static struct stack *engine(void)
 	return (struct stack *)(void *)((char *)host + HOST_BYTES);
 }
 
-/* What must be given back. */
+/* What must be given back: objects by kind, and more. */
+enum { MEMBERS = SLAB_KINDS, SLOTS, BELLS, DESCRIPTORS, USAGES };
 struct usage {
-	u32 objects[SLAB_KINDS];
-	u32 members, slots, bells, hold_pages, descriptors;
+	u32 used[USAGES];
 };
 
 static pid_t keeper_pid(void)
@@ -563,29 +563,29 @@ static u32 descriptors(pid_t pid)
 
 static struct usage usage(void)
 {
-	struct usage u = {.hold_pages = host->hold_pages, .descriptors = descriptors(keeper_pid())};
+	struct usage u = {.used[DESCRIPTORS] = descriptors(keeper_pid())};
 
 	/* What is cached or bounded by time is none of it: neighbours, TIME-WAIT and its ports, and
 	 * packets to receive into. */
 	for (u32 kind = SLAB_PKT_SMALL; kind < SLAB_KINDS; kind++) {
 		if (kind != SLAB_NEIGH && kind != SLAB_TCP_TIMEWAIT && kind != SLAB_PORT &&
 			kind != SLAB_TASK)
-			u.objects[kind] = engine()->slab[kind].in_use;
+			u.used[kind] = engine()->slab[kind].in_use;
 	}
 	for (u32 i = 0; i < RX_SETS; i++)
 		for (u32 k = 0; k < RX_BATCH; k++)
-			u.objects[SLAB_PKT_LARGE] -= host->rx[i].buffer[k] != 0;
+			u.used[SLAB_PKT_LARGE] -= host->rx[i].buffer[k] != 0;
 	for (u32 i = 0; i < HOST_MEMBERS; i++)
-		u.members += host->member[i].state != MEMBER_FREE;
+		u.used[MEMBERS] += host->member[i].state != MEMBER_FREE;
 	for (u32 i = 0; i < SLOTS_FIRST; i++)
-		u.slots += host->slot[i].tid != 0;
-	u.bells = (u32)__builtin_popcount(host->bells_used);
+		u.used[SLOTS] += host->slot[i].tid != 0;
+	u.used[BELLS] = (u32)__builtin_popcount(host->bells_used);
 	return u;
 }
 
 static bool usage_grown(const struct usage *before, const struct usage *after, bool say)
 {
-	static const char *const names[SLAB_KINDS] = {[SLAB_PKT_SMALL] = "small packets",
+	static const char *const names[USAGES] = {[SLAB_PKT_SMALL] = "small packets",
 		[SLAB_PKT_MEDIUM] = "medium packets",
 		[SLAB_PKT_LARGE] = "large packets",
 		[SLAB_FRAME] = "frames",
@@ -594,26 +594,19 @@ static bool usage_grown(const struct usage *before, const struct usage *after, b
 		[SLAB_TCP_REQUEST] = "requests",
 		[SLAB_EPOLL_SET] = "epoll sets",
 		[SLAB_EPOLL_ITEM] = "epoll items",
-		[SLAB_WAITER] = "waiters"};
-	const struct {
-		const char *name;
-		u32 before, after;
-	} more[] = {{"members", before->members, after->members},
-		{"slots", before->slots, after->slots}, {"bells", before->bells, after->bells},
-		{"descriptors of the keeper", before->descriptors, after->descriptors}};
+		[SLAB_WAITER] = "waiters",
+		[MEMBERS] = "members",
+		[SLOTS] = "slots",
+		[BELLS] = "bells",
+		[DESCRIPTORS] = "descriptors of the keeper"};
 	bool grown = false;
 
-	for (u32 i = 0; i < ARRAY_LEN(more); i++) {
-		if (more[i].after > more[i].before && say)
-			printf("left over: %u %s\n", more[i].after - more[i].before, more[i].name);
-		grown |= more[i].after > more[i].before;
-	}
-	for (u32 kind = 1; kind < SLAB_KINDS; kind++) {
-		if (after->objects[kind] > before->objects[kind] && say)
+	for (u32 kind = 1; kind < USAGES; kind++) {
+		if (after->used[kind] > before->used[kind] && say)
 			printf("left over: %u %s (kind %u)\n",
-				after->objects[kind] - before->objects[kind],
+				after->used[kind] - before->used[kind],
 				names[kind] ? names[kind] : "objects", kind);
-		grown |= after->objects[kind] > before->objects[kind];
+		grown |= after->used[kind] > before->used[kind];
 	}
 	return grown;
 }
