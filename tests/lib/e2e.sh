@@ -70,6 +70,8 @@ e2e_setup() {
 	[ "$(id -u)" -eq 0 ] && [ -c /dev/net/tun ] || return 1
 	E2E_DIR=$(mktemp -d /tmp/ustack-e2e.XXXXXX)
 	chmod 755 "$E2E_DIR"
+	# Where other users' programs can read it, too, wherever the tree lies.
+	[ ! -e "$BUILD/libustack.so" ] || install -m 644 "$BUILD/libustack.so" "$E2E_DIR"
 	trap e2e_cleanup EXIT
 	trap 'exit 143' TERM INT HUP
 	for ns in "$PEER_NS" "$APP_NS"; do
@@ -124,7 +126,7 @@ device_up() {
 	ip -n "$PEER_NS" addr add "$PEER/24" dev "$TAP"
 	ip -n "$PEER_NS" link set "$TAP" up
 	APP_ENV=()
-	[ "${E2E_KERNEL:-0}" = 1 ] || APP_ENV=(LD_PRELOAD="$BUILD/libustack.so" USTACK_DEVICE="tap:$TAP@$PEER_NS"
+	[ "${E2E_KERNEL:-0}" = 1 ] || APP_ENV=(LD_PRELOAD="$E2E_DIR/libustack.so" USTACK_DEVICE="tap:$TAP@$PEER_NS"
 		USTACK_ADDRESS="$APP/24" USTACK_GATEWAY="$PEER")
 }
 
