@@ -271,9 +271,19 @@ static void tcp_note_duplicate(const struct stack *s, struct tcp *t, u32 start, 
 	t->dsack_end = end;
 }
 
-static void tcp_note_recent(struct tcp *t, u32 seq)
+/* The range with seq has become the newest one; what stood for it before, or else the oldest, goes.
+ */
+static void tcp_note_recent(struct stack *s, struct tcp *t, u32 seq)
 {
-	memmove(t->recent + 1, t->recent, sizeof(t->recent) - sizeof(t->recent[0]));
+	const struct tcp_ranges *r = tcp_ooo(s, t);
+	u32 k = 0, i;
+
+	if (!r)
+		return;
+	i = tcp_ranges_find(r, seq + 1);
+	while (k + 1 < ARRAY_LEN(t->recent) && tcp_ranges_find(r, t->recent[k] + 1) != i)
+		k++;
+	memmove(t->recent + 1, t->recent, k * sizeof(t->recent[0]));
 	t->recent[0] = seq;
 }
 
@@ -314,7 +324,7 @@ void tcp_receive(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_seg
 		t->flags |= TCPF_ACK_NOW;
 		t->totals.rcv_ooo++;
 		counter_inc(s, counter_tcp_ooo);
-		tcp_note_recent(t, seq);
+		tcp_note_recent(s, t, seq);
 		return;
 	}
 	if (held || t->ooo_bytes) /* fills a gap: at once too */
