@@ -392,7 +392,7 @@ void tcp_urgent(struct stack *s, struct sock *sk, struct tcp *t, const struct tc
 u32 tcp_rcv_window(const struct tcp *t); /* what is left of the window advertised */
 void tcp_sack_blocks(struct stack *s, struct tcp *t, struct tcp_options *opt, u32 room);
 void tcp_ooo_purge(struct stack *s, struct sock *sk, struct tcp *t);
-void tcp_ooo_drop_last(struct stack *s, struct sock *sk, struct tcp *t);
+void tcp_ooo_drop_last(struct stack *s, struct sock *sk, struct tcp *t); /* there is one */
 struct tcp_ranges *tcp_ooo(struct stack *s, const struct tcp *t);
 
 /* --- tcp_prune.c, tcp_evict.c: when memory is short --- */

@@ -65,8 +65,6 @@ void tcp_ooo_drop_last(struct stack *s, struct sock *sk, struct tcp *t)
 {
 	struct tcp_ranges *r = tcp_ooo(s, t);
 
-	if (!r || !r->count)
-		return;
 	counter_inc(s, counter_tcp_ooo_drop);
 	tcp_ooo_drop(s, sk, t, r, r->count - 1);
 	if (r->count == 0)
@@ -342,11 +340,11 @@ void tcp_urgent(struct stack *s, struct sock *sk, struct tcp *t, const struct tc
 	u32 at = seg->seq + seg->urgent - (seg->urgent && !s->tunables.tcp_stdurg ? 1 : 0);
 	const u8 *byte;
 
-	if (seg->flags & TH_URG && seq_geq(at, t->copied_seq) && seq_geq(at, t->rcv_nxt) &&
+	if (seg->flags & TH_URG && seq_geq(at, t->rcv_nxt) &&
 		(t->urg_state == TCP_URG_NONE || seq_gt(at, t->urg_seq))) {
-		/* An older urgent byte that is next in line is not read in line any more (Linux's
-		 * tcp_check_urg). */
-		if (t->urg_state == TCP_URG_VALID && t->urg_seq == t->copied_seq &&
+		/* An older urgent byte that is next in line is not read in line any more, nor again
+		 * (Linux's tcp_check_urg). */
+		if (t->urg_state != TCP_URG_NONE && t->urg_seq == t->copied_seq &&
 			t->copied_seq != t->rcv_nxt && !(sk->options & OPT_OOBINLINE) &&
 			!sk->reader)
 			tcp_consume(s, sk, t, 1);

@@ -27,7 +27,7 @@ u32 tcp_space(const struct sock *sk, const struct tcp *t)
 
 void tcp_window_measure(struct tcp *t, u32 len, u32 charged)
 {
-	if (len >= t->rcv_mss && charged)
+	if (len >= t->rcv_mss)
 		t->rcv_seg_share = (u8)MIN((u64)len * 256 / charged, 240);
 }
 

@@ -44,40 +44,53 @@ static void call_send(struct wire *w)
 	wire_expect(w, done ? (s64)done : n, want == INT64_MIN ? (s64)len : want);
 }
 
+/* The bytes of a plan are those of the pattern from *at on. */
+static void compare_received(struct wire *w, const struct plan *plan, u32 *at)
+{
+	for (u32 i = 0; i < plan->count; i++) {
+		const u8 *p = sock_span(w->s, &plan->span[i]);
+
+		for (u32 k = 0; k < plan->span[i].len; k++, (*at)++) {
+			if (p[k] != wire_pattern(*at))
+				wire_fail(w, "received byte %u differs", *at);
+		}
+	}
+}
+
 static void call_recv(struct wire *w)
 {
 	s64 want = wire_expected(w, INT64_MIN), n;
-	bool once = false;
+	bool once = false, placed = false;
 	struct named *n_ = wire_named(w, wire_word(w, 1));
 	u64 len = (u64)wire_number(w, wire_word(w, 2)), done = 0;
+	u32 at = n_->received, flags = 0;
 	static struct plan plan;
 
+	for (u32 i = 3; i < w->words; i++) {
+		once |= strcmp(w->word[i], "once") == 0;
+		if (strcmp(w->word[i], "peek") == 0)
+			flags |= LX_MSG_PEEK;
+		else if (strcmp(w->word[i], "oob") == 0)
+			flags |= LX_MSG_OOB;
+		else if (strcmp(w->word[i], "at") == 0) {
+			at = (u32)wire_number(w, wire_word(w, ++i)) - 1;
+			placed = true;
+		}
+	}
 	do {
 		memset(&plan, 0, sizeof(plan));
-		for (u32 i = 3; i < w->words; i++) {
-			once |= strcmp(w->word[i], "once") == 0;
-			if (strcmp(w->word[i], "peek") == 0)
-				plan.flags |= LX_MSG_PEEK;
-			else if (strcmp(w->word[i], "oob") == 0)
-				plan.flags |= LX_MSG_OOB;
-		}
+		plan.flags = flags;
 		n = sock_recv_take(w->s, n_->sock, &plan, len - done, 1);
 		if (n <= 0 && plan.kind == PLAN_NONE)
 			break;
-		for (u32 i = 0, at = n_->received; i < plan.count && !(plan.flags & LX_MSG_OOB); i++) {
-			const u8 *p = sock_span(w->s, &plan.span[i]);
-
-			for (u32 k = 0; k < plan.span[i].len; k++, at++) {
-				if (p[k] != wire_pattern(at))
-					wire_fail(w, "received byte %u differs", at);
-			}
-		}
-		if (!(plan.flags & (LX_MSG_PEEK | LX_MSG_OOB)))
-			n_->received += (u32)n;
+		if (placed || !(flags & LX_MSG_OOB))
+			compare_received(w, &plan, &at);
+		if (!(flags & (LX_MSG_PEEK | LX_MSG_OOB)))
+			n_->received = at;
 		n = sock_recv_commit(w->s, &plan, (u32)n);
 		done += (u64)n;
 		wire_settle(w);
-		if (plan.flags & (LX_MSG_PEEK | LX_MSG_OOB))
+		if (flags & (LX_MSG_PEEK | LX_MSG_OOB))
 			break;
 	} while (n > 0 && done < len && !once);
 	wire_expect(w, done ? (s64)done : n, want == INT64_MIN ? (s64)len : want);
