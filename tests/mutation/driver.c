@@ -29,13 +29,15 @@ int tcp_sent_main(int argc, char **argv);
 int tcp_memory_main(int argc, char **argv);
 int tcp_transfer_main(int argc, char **argv);
 int smack_main(int argc, char **argv);
+int tcp_order_main(int argc, char **argv);
 
 static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
 } tests[] = {{"wire/states", states_main}, {"attack/tcp", tcp_main}, {"sim/transfer", transfer_main},
 	{"unit/tcp_ranges", tcp_ranges_main}, {"unit/tcp_sent", tcp_sent_main}, {"unit/tcp_memory", tcp_memory_main},
-	{"unit/tcp_transfer", tcp_transfer_main}, {"attack/smack", smack_main}};
+	{"unit/tcp_transfer", tcp_transfer_main}, {"attack/smack", smack_main},
+	{"unit/tcp_order", tcp_order_main}};
 
 static glob_t scripts;
 
