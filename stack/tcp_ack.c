@@ -113,6 +113,12 @@ static bool tcp_ack_duplicate(const struct tcp *t, const struct tcp_segment *seg
 	       seg->len == 0 && !window_changed;
 }
 
+/* It tells nothing that the one before has not told. */
+static bool tcp_ack_repeated(const struct tcp_segment *seg, u32 acked, bool window_changed)
+{
+	return !acked && !seg->len && !window_changed && !(seg->opt.flags & TCP_OPT_SACK);
+}
+
 /* For the delivery rate: what has arrived, and when. */
 static void tcp_ack_delivered(const struct stack *s, struct tcp *t, const struct tcp_news *news)
 {
@@ -157,7 +163,7 @@ void tcp_ack(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_s
 	tcp_record_sacks(s, t, seg, &news);
 	news.duplicate = tcp_ack_duplicate(t, seg, acked, news.flight, window_changed);
 	tcp_ecn_news(t, seg, &news);
-	if (tcp_tlp_ack(s, t, seg, news.dsack, acked != 0))
+	if (tcp_tlp_ack(s, t, seg, news.dsack, tcp_ack_repeated(seg, acked, window_changed)))
 		tcp_recovery_probe_mended(t);
 	tcp_recovery_ack(s, t, seg, &news);
 	tcp_ack_delivered(s, t, &news);

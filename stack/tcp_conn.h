@@ -377,7 +377,7 @@ bool tcp_rack_waits(struct stack *s, const struct tcp *t,
 void tcp_tlp_arm(struct stack *s, struct tcp *t);
 bool tcp_tlp_send(struct stack *s, struct sock *sk, struct tcp *t);
 bool tcp_tlp_ack(
-	struct stack *s, struct tcp *t, const struct tcp_segment *seg, bool dsack, bool advanced);
+	struct stack *s, struct tcp *t, const struct tcp_segment *seg, bool dsack, bool repeated);
 
 /* --- tcp_sets.c --- */
 struct tcp_ranges *tcp_set_get(struct stack *s, ref set); /* NULL: there is none, it is empty */

@@ -156,9 +156,8 @@ u32 tcp_rack_detect(struct stack *s, struct tcp *t)
 			(run->flags & (SENT_LOST | SENT_AGAIN)) == SENT_LOST)
 			continue;
 		if (!sent_after(t->rack_sent_us, t->rack_end, run->sent_us, run->end)) {
-			if (seq_geq(run->start, t->fack))
-				break; /* nothing above was sent earlier, but for what was sent
-					  again */
+			if (!(run->flags & SENT_TWICE))
+				break; /* all that lies above was sent later still */
 			continue;
 		}
 		if (age_us < due_us) {
@@ -239,22 +238,23 @@ bool tcp_tlp_send(struct stack *s, struct sock *sk, struct tcp *t)
 	return true;
 }
 
-/* RFC 8985 7.4: what became of the probe. True when it has mended a loss. */
+/*
+ * RFC 8985 7.4.2: what became of the probe. When it was the last segment again it has mended a
+ * loss, and this is true, unless the peer tells before it acknowledges anything that was sent later
+ * that it had both copies: by a DSACK, or by the same ACK once more (`repeated`).
+ */
 bool tcp_tlp_ack(
-	struct stack *s, struct tcp *t, const struct tcp_segment *seg, bool dsack, bool advanced)
+	struct stack *s, struct tcp *t, const struct tcp_segment *seg, bool dsack, bool repeated)
 {
-	bool again = t->probe_again;
-
 	if (!t->probe_out || seq_lt(seg->ack, t->tlp_end))
 		return false;
-	if (!again || dsack) { /* a probe with new data, or both copies have arrived */
+	if (!t->probe_again || dsack || repeated) {
 		t->probe_out = false;
 		return false;
 	}
-	if (seq_gt(seg->ack, t->tlp_end) || advanced) {
-		t->probe_out = false;
-		counter_inc(s, counter_tcp_loss_probe_recovery);
-		return true;
-	}
-	return false;
+	if (seg->ack == t->tlp_end)
+		return false;
+	t->probe_out = false;
+	counter_inc(s, counter_tcp_loss_probe_recovery);
+	return true;
 }
