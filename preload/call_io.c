@@ -111,6 +111,27 @@ static s64 send_long(struct call *c, const struct call_data *d, struct cursor *f
 	return n;
 }
 
+/* The bytes are on their way with the SYN: a blocking call waits for the handshake, as connect
+ * (tcp_sendmsg_fastopen). */
+static s64 send_connected(struct call *c, const struct call_data *d, s64 sent)
+{
+	const struct endpoint any = {.addr = addr_v4(0)}; /* of the connect that is on its way */
+	s64 ret = -EALREADY;
+
+	if (c->nonblocking || d->flags & MSG_DONTWAIT)
+		return sent;
+	for (;;) {
+		host_enter();
+		if (call_look(c, true))
+			ret = sock_connect(c->stack, c->sk, &any);
+		host_leave();
+		if (ret != -EALREADY)
+			return ret < 0 ? ret : sent;
+		if (call_block(c, EV_OUT, 0) < 0)
+			return sent;
+	}
+}
+
 static s64 send_once(struct call *c, const struct call_data *d)
 {
 	struct cursor from = {.iov = d->iov, .count = d->count};
@@ -136,6 +157,8 @@ static s64 send_once(struct call *c, const struct call_data *d)
 		if (n < 0)
 			break;
 	}
+	if (done && c->stream && c->plan->flags & MSG_FASTOPEN)
+		return send_connected(c, d, (s64)done);
 	return done ? (s64)done : n;
 }
 

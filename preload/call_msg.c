@@ -77,31 +77,6 @@ static void fast_open_end(ref sk)
 	guard_leave(false);
 }
 
-/* The bytes are on their way with the SYN: a blocking call waits for the handshake, as connect. */
-static s64 fast_open_wait(struct call *c, s64 sent)
-{
-	for (;;) {
-		struct sock *sock;
-		s64 ret = sent;
-		bool waits = false;
-
-		host_enter();
-		sock = call_look(c, true) ? sock_get(c->stack, c->sk) : NULL;
-		if (sock && sock->state == SOCK_CONNECTING && !c->nonblocking) {
-			waits = true;
-		} else if (sock && sock->state == SOCK_DEAD && sock->error) {
-			ret = -sock->error;
-			sock->error = 0;
-		}
-		host_leave();
-		if (!waits)
-			return ret;
-		ret = call_block(c, EV_OUT, 0);
-		if (ret < 0)
-			return sent;
-	}
-}
-
 /*
  * Sending with MSG_FASTOPEN connects first: with a cookie the bytes go with the SYN, without one
  * they follow the handshake (tcp_sendmsg_fastopen).
@@ -109,7 +84,6 @@ static s64 fast_open_wait(struct call *c, s64 sent)
 static s64 fast_open(
 	int fd, ref sk, struct call_data *d, const struct sockaddr_storage *name, socklen_t len)
 {
-	struct call c;
 	s64 ret;
 
 	if (len >= sizeof(name->ss_family) && name->ss_family == AF_UNSPEC)
@@ -120,15 +94,7 @@ static s64 fast_open(
 	ret = call_connect(fd, sk, (const struct sockaddr *)name, len);
 	fast_open_end(sk);
 	d->flags &= ~MSG_FASTOPEN;
-	if (ret < 0)
-		return ret;
-	ret = call_send(fd, sk, d);
-	if (ret <= 0 || d->flags & MSG_DONTWAIT)
-		return ret;
-	call_begin(&c, fd, sk);
-	ret = fast_open_wait(&c, ret);
-	call_again(&c, &ret);
-	return ret;
+	return ret < 0 ? ret : call_send(fd, sk, d);
 }
 
 s64 call_send_to(int fd, ref sk, struct call_data *d, struct sockaddr_storage *name, socklen_t len)

@@ -670,10 +670,11 @@ static void inherit(struct sock *sk, const struct sock *from)
 	sk->sndbuf = from->sndbuf;
 	sk->rcvlowat = from->rcvlowat;
 	sk->mark = from->mark;
-	sk->priority = from->priority;
 	sk->rcvtimeo_ns = from->rcvtimeo_ns;
 	sk->sndtimeo_ns = from->sndtimeo_ns;
 	sk->linger_s = from->linger_s;
+	sk->tstamp_flags = from->tstamp_flags;
+	sk->peek_off = from->peek_off;
 	sk->max_pacing_rate = from->max_pacing_rate;
 	sk->tos = from->tos;
 	sk->ttl = from->ttl;

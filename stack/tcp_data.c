@@ -265,6 +265,8 @@ s64 tcp_send_commit(struct stack *s, struct sock *sk, struct plan *plan, u32 cop
 	copied = tcp_commit_spans(s, sk, t, plan, copied);
 	if (t->tfo == TFO_DEFERRED) {
 		t->rtt_sent_ns = t->stalled_ns = MAX(s->now_ns, 1);
+		sk->flags |= SOCK_CONNECT_PENDING;
+		plan->flags |= LX_MSG_FASTOPEN;
 		tcp_send_syn(s, sk, t);
 		tcp_timer_update(s, sk, t);
 		return copied;

@@ -156,7 +156,8 @@ bool tcp_fastopen_syn(struct stack *s, struct sock *listener, struct tcp *t,
 	struct tcp_segment *seg, struct tcp_request *req)
 {
 	u32 bits = s->tunables.tcp_fastopen, good = 0;
-	bool asked = seg->opt.flags & TCP_OPT_TFO, bare = !(bits & TFO_SERVER_NO_COOKIE);
+	bool asked = seg->opt.flags & TCP_OPT_TFO;
+	bool bare = !(bits & TFO_SERVER_NO_COOKIE) && !t->tfo_no_cookie;
 	struct siphash_key key;
 
 	if (asked && !seg->opt.tfo_len)
@@ -223,6 +224,7 @@ bool tcp_fastopen_connect(struct stack *s, struct sock *sk, struct tcp *t)
 		return true;
 	}
 	t->tfo = TFO_ASKS;
+	t->tfo_fail = TFO_NO_COOKIE;
 	return false;
 }
 
@@ -302,7 +304,7 @@ static void fastopen_remember(struct stack *s, const struct sock *sk, const stru
 		m->cookie_len = o->tfo_len;
 		m->cookie_exp = o->tfo_exp;
 		memcpy(m->cookie, o->tfo, o->tfo_len);
-	} else if (t->tfo_fail == TFO_NO_COOKIE) {
+	} else if (t->tfo == TFO_ASKS && !t->retries) {
 		m->tried = t->tfo_exp ? 2 : 1;
 	}
 	if (!lost) {
@@ -322,12 +324,8 @@ void tcp_fastopen_syn_ack(
 
 	if (t->tfo == TFO_NONE)
 		return;
-	if (t->retries)
-		t->tfo_fail = TFO_SYN_AGAIN;
-	else if (data && !acked)
-		t->tfo_fail = TFO_DATA_NOT_ACKED;
-	else if (t->tfo == TFO_ASKS && !cookie)
-		t->tfo_fail = TFO_NO_COOKIE;
+	if (data && !acked)
+		t->tfo_fail = t->retries ? TFO_SYN_AGAIN : TFO_DATA_NOT_ACKED;
 	/* The SYN with data, or its answer, was lost, and the peer knows of the bare one alone. */
 	fastopen_remember(s, sk, t, seg, t->retries && data && !acked && !cookie);
 	t->tfo = TFO_NONE;

@@ -339,6 +339,10 @@ void tcp_child_inherit(struct tcp *t, const struct tcp *from)
 	t->rtt.rto_min_ns = from->rtt.rto_min_ns;
 	t->rtt.rto_max_ns = from->rtt.rto_max_ns;
 	t->delack_max_us = from->delack_max_us;
+	t->syn_retries = from->syn_retries;
+	t->save_syn = from->save_syn;
+	t->tfo_connect = from->tfo_connect;
+	t->tfo_no_cookie = from->tfo_no_cookie;
 }
 
 void tcp_request_complete(

@@ -1,8 +1,10 @@
 /*
  * Every option of every level, by name and length: what get gives, what set answers, and what get
- * gives afterwards. One line per case; the same program runs on the kernel's sockets and on ours.
+ * gives afterwards; and what an accepted connection has of its listener's. One line per case; the
+ * same program runs on the kernel's sockets and on ours.
  *
  *   options get|set tcp|udp
+ *   options inherit tcp
  */
 #include <errno.h>
 #include <netinet/in.h>
@@ -10,6 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/time.h>
 #include <unistd.h>
 
 static const int levels[] = {
@@ -122,6 +125,50 @@ static void set_all(const char *proto)
 	}
 }
 
+/* What the child of a listener with this option says of it. */
+static void inherit_one(int level, int name, long long value, socklen_t len)
+{
+	unsigned char val[16] = {0};
+	struct sockaddr_in a = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+	socklen_t size = sizeof(a);
+	int listener = open_socket("tcp"), client = open_socket("tcp"), child, ret;
+
+	memcpy(val, &value, sizeof(value));
+	ret = setsockopt(listener, level, name, val, len);
+	printf("inherit %d/%d %lld len %d: %s\n", level, name, value, (int)len,
+		name_of(ret ? errno : 0));
+	setsockopt(client, SOL_SOCKET, SO_SNDTIMEO, &(struct timeval){.tv_usec = 50000},
+		sizeof(struct timeval));
+	if (ret == 0 && listen(listener, 1) == 0 &&
+		getsockname(listener, (struct sockaddr *)&a, &size) == 0 &&
+		connect(client, (struct sockaddr *)&a, size) == 0 && write(client, "x", 1) == 1) {
+		child = accept(listener, NULL, NULL);
+		printf("  ");
+		get_one(child, level, name, 16);
+		close(child);
+	} else {
+		printf("  no connection\n");
+	}
+	close(client);
+	close(listener);
+}
+
+static void inherit_all(void)
+{
+	static const long long values[] = {1, 3, 100, 5000};
+
+	alarm(60);
+	for (size_t l = 0; l < sizeof(levels) / sizeof(levels[0]); l++) {
+		for (int name = 0; name <= 130; name++) {
+			if (skipped(levels[l], name))
+				continue;
+			for (size_t v = 0; v < sizeof(values) / sizeof(values[0]); v++)
+				inherit_one(levels[l], name, values[v], 4);
+			inherit_one(levels[l], name, 3, 16);
+		}
+	}
+}
+
 int main(int argc, char **argv)
 {
 	setvbuf(stdout, NULL, _IOFBF, 1 << 16);
@@ -129,6 +176,8 @@ int main(int argc, char **argv)
 		return 2;
 	if (!strcmp(argv[1], "get"))
 		get_all(argv[2]);
+	else if (!strcmp(argv[1], "inherit"))
+		inherit_all();
 	else
 		set_all(argv[2]);
 	return 0;
