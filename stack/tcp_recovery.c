@@ -47,19 +47,17 @@ struct tcp_sent *tcp_record(struct stack *s, const struct tcp *t)
  */
 struct tcp_sent *tcp_record_make(struct stack *s, struct tcp *t)
 {
-	static const u32 rooms[] = {PKT_SMALL_ROOM, PKT_MEDIUM_ROOM, PKT_LARGE_ROOM, PKT_HUGE_ROOM};
+	static const u32 rooms[] = {PKT_SMALL_ROOM, PKT_MEDIUM_ROOM, PKT_LARGE_ROOM};
 	struct tcp_sent *r = tcp_record(s, t);
+	u32 kind = ref_kind(t->sent), larger = r ? kind - SLAB_PKT_SMALL + 1 : 0;
 	struct pkt *p;
-	u32 room = 0;
 	ref next;
 
-	if (r && (r->count + 2 <= r->max || ref_kind(t->sent) == SLAB_PKT_HUGE ||
-			 (ref_kind(t->sent) == SLAB_PKT_LARGE && t->mss < TCP_MSS_DEFAULT)))
+	if (r && (r->count + 2 <= r->max || kind == SLAB_PKT_HUGE ||
+			 (kind == SLAB_PKT_LARGE && t->mss < TCP_MSS_DEFAULT)))
 		return r;
-	while (r && rooms[room] <= pkt_get(s, t->sent)->room && room + 1 < ARRAY_LEN(rooms))
-		room++;
-	next = rooms[room] == PKT_HUGE_ROOM ? pkt_alloc_huge(s)
-					    : pkt_alloc(s, rooms[room] - PKT_HEADROOM);
+	next = larger == ARRAY_LEN(rooms) ? pkt_alloc_huge(s)
+					  : pkt_alloc(s, rooms[larger] - PKT_HEADROOM);
 	p = pkt_get(s, next);
 	if (!p)
 		return r;
@@ -156,9 +154,7 @@ static void record_sacked(struct stack *s, struct tcp *t, const struct tcp_segme
 
 	if (!r || tcp_sent_split(r, end) == UINT32_MAX)
 		return;
-	from = tcp_sent_split(r, start);
-	if (from == UINT32_MAX)
-		return;
+	from = tcp_sent_split(r, start); /* behind all runs if there is no room */
 	for (u32 i = from; i < r->count && seq_lt(tcp_sent_at(r, i)->start, end); i++) {
 		const struct tcp_sent_run *run = tcp_sent_at(r, i);
 
@@ -207,8 +203,7 @@ void tcp_record_sacks(
 
 		if (i == 0 && is_dsack(seg)) {
 			news->dsack = dsack_in(s, t, b);
-		} else if (b->start - t->snd_una >= tcp_flight(t) ||
-			   b->end - t->snd_una > tcp_flight(t) ||
+		} else if (b->end - t->snd_una > tcp_flight(t) ||
 			   b->end - t->snd_una <= b->start - t->snd_una) {
 			/* Only what is in flight, whatever the distance. */
 			counter_inc(s, counter_tcp_sack_invalid);
@@ -260,13 +255,18 @@ static void undo_note(struct stack *s, struct tcp *t)
 		t->stamped = false;
 }
 
-/* Nothing that was sent again was missing. An ACK that acknowledges nothing new echoes the
- * timestamp of what was acknowledged last, however long ago that was sent. */
+/*
+ * Nothing that was sent again was missing, or what was taken for lost has come before it was sent
+ * again (Linux's tcp_packet_delayed). An ACK that acknowledges nothing new echoes the timestamp of
+ * what was acknowledged last, however long ago that was sent.
+ */
 static bool undo_justified(
 	const struct tcp *t, const struct tcp_segment *seg, const struct tcp_news *news)
 {
-	if (!t->undoable || !t->stamped)
+	if (!t->undoable)
 		return false;
+	if (!t->stamped)
+		return news->acked;
 	if (!t->undo_again)
 		return true;
 	return news->acked && t->flags & TCPF_TIMESTAMP && seg->opt.flags & TCP_OPT_TIMESTAMP &&
@@ -277,8 +277,7 @@ static void undo(struct stack *s, struct tcp *t)
 {
 	struct tcp_sent *r = tcp_record(s, t);
 
-	if (t->recovery == TCP_LOSS)
-		tcp_timer_progress(s, t); /* what was answered is none of R2's retransmissions */
+	tcp_timer_progress(s, t); /* what was answered is none of R2's retransmissions */
 	counter_inc(s, t->recovery == TCP_LOSS ? counter_tcp_loss_undo : counter_tcp_full_undo);
 	for (u32 i = 0; r && i < r->count; i++)
 		tcp_sent_mark(r, i, 0, SENT_LOST);
@@ -383,9 +382,9 @@ static void frto_ack(struct stack *s, struct tcp *t, const struct tcp_news *news
 		counter_inc(s, counter_tcp_spurious_timeout);
 		undo(s, t);
 	} else if (seq_gt(t->snd_nxt, t->recover)) {
-		if (news->duplicate || news->sacked)
+		if (news->sacked)
 			t->frto = false; /* step 3a: it was real */
-	} else if (news->acked && seq_lt(t->snd_una, t->recover)) {
+	} else if (news->acked) { /* of all: recovery ends, whatever is noted here */
 		t->recover = t->snd_nxt;
 		if (seq_lt(t->snd_nxt, t->snd_end) && seq_lt(t->snd_nxt, t->snd_una + t->snd_wnd))
 			t->frto_new = true; /* step 2b */
@@ -415,12 +414,11 @@ static bool reno_arrived(struct stack *s, const struct tcp *t)
 static void reno_ack(struct stack *s, struct tcp *t, struct tcp_news *news)
 {
 	if (news->acked) { /* the segment sent again, and what had arrived behind it (3.2 step 3) */
-		u32 known = MIN(t->dupacks, news->acked > t->mss ? news->acked - t->mss : 0);
+		u32 known = MIN(t->dupacks, news->acked - MIN(news->acked, t->mss));
 
 		t->dupacks = t->recovery == TCP_OPEN ? 0 : t->dupacks - known;
 		news->delivered -= MIN(known, news->delivered);
-		if (t->recovery == TCP_OPEN)
-			t->dup_count = 0;
+		t->dup_count = 0;
 	}
 	if (news->duplicate) {
 		t->dup_count++;
@@ -433,7 +431,7 @@ static void reno_ack(struct stack *s, struct tcp *t, struct tcp_news *news)
 	if (!tcp_flight(t))
 		return;
 	if ((t->recovery == TCP_OPEN && t->dup_count >= t->dup_thresh) ||
-		(t->recovery == TCP_RECOVERY && news->acked && seq_lt(t->snd_una, t->recover)))
+		(t->recovery == TCP_RECOVERY && news->acked)) /* of a part, or it had ended */
 		lose_first(s, t, t->mss);
 }
 
@@ -448,10 +446,9 @@ static void prr(struct stack *s, struct tcp *t, const struct tcp_news *news, u32
 	t->prr_delivered += news->delivered;
 	if (pipe > t->ssthresh) {
 		goal = ((u64)t->prr_delivered * t->ssthresh + t->recover_fs - 1) / t->recover_fs;
-		room = (u32)(goal > t->prr_out ? goal - t->prr_out : 0);
+		room = (u32)(goal - MIN(goal, t->prr_out));
 	} else {
-		room = MAX(t->prr_delivered > t->prr_out ? t->prr_delivered - t->prr_out : 0,
-			news->delivered);
+		room = MAX(t->prr_delivered - MIN(t->prr_delivered, t->prr_out), news->delivered);
 		if (news->acked && !lost)
 			room += t->mss;
 		room = MIN(room, t->ssthresh - pipe);
@@ -472,7 +469,7 @@ void tcp_recovery_ack(
 		t->undoable = false; /* there is congestion, whatever was lost */
 	if (t->recovery == TCP_LOSS)
 		frto_ack(s, t, news);
-	if (t->recovery != TCP_OPEN && (news->acked || news->dsack) && undo_justified(t, seg, news))
+	if ((news->acked || news->dsack) && undo_justified(t, seg, news))
 		undo(s, t);
 	if (t->recovery != TCP_OPEN && news->acked && seq_geq(t->snd_una, t->recover))
 		recovery_leave(t);
@@ -655,10 +652,9 @@ void tcp_recovery_sent(struct stack *s, struct tcp *t, u32 seq, u32 end)
 		t->again_stamp = tcp_clock(s, t->ts_offset);
 	}
 	tcp_sent_split(r, end);
-	from = tcp_sent_split(r, seq);
-	if (from ==
-		UINT32_MAX) /* no room to tell the parts apart: all of it counts as sent again */
-		from = tcp_sent_find(r, seq);
+	tcp_sent_split(r, seq);
+	/* Without room to tell the parts apart all of it counts as sent again. */
+	from = tcp_sent_find(r, seq);
 	for (u32 i = from; i < r->count && seq_lt(tcp_sent_at(r, i)->start, end); i++) {
 		struct tcp_sent_run *run = tcp_sent_at(r, i);
 

@@ -21,26 +21,18 @@
 
 int mutant;
 
-int states_main(int argc, char **argv);
-int tcp_main(int argc, char **argv);
-int transfer_main(int argc, char **argv);
-int tcp_ranges_main(int argc, char **argv);
-int tcp_sent_main(int argc, char **argv);
-int tcp_rack_main(int argc, char **argv);
-int tcp_tlp_main(int argc, char **argv);
-int tcp_memory_main(int argc, char **argv);
-int tcp_transfer_main(int argc, char **argv);
-int smack_main(int argc, char **argv);
-int tcp_order_main(int argc, char **argv);
+/* TEST("FOLDER/NAME", NAME_main) for each, by tests/mutation/tcp */
+#define TEST(name, run) int run(int argc, char **argv);
+#include "tests.h"
+#undef TEST
 
 static const struct {
 	const char *name;
 	int (*run)(int argc, char **argv);
-} tests[] = {{"wire/states", states_main}, {"attack/tcp", tcp_main}, {"sim/transfer", transfer_main},
-	{"unit/tcp_ranges", tcp_ranges_main}, {"unit/tcp_sent", tcp_sent_main}, {"unit/tcp_memory", tcp_memory_main},
-	{"unit/tcp_rack", tcp_rack_main}, {"unit/tcp_tlp", tcp_tlp_main},
-	{"unit/tcp_transfer", tcp_transfer_main}, {"attack/smack", smack_main},
-	{"unit/tcp_order", tcp_order_main}};
+} tests[] = {
+#define TEST(name, run) {name, run},
+#include "tests.h"
+};
 
 static glob_t scripts;
 
