@@ -10,13 +10,15 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
+#include <sys/time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "tests/lib/wire.h"
 
-#define SCRIPT_S 5 /* in which a script must end, and ... */
-#define TEST_S	 120 /* ... any other test */
+/* The processor time in which a script must end, and any other test. */
+#define SCRIPT_S 5
+#define TEST_S	 30
 #define MEMORY	 (4ull << 30)
 
 int mutant;
@@ -35,6 +37,13 @@ static const struct {
 };
 
 static glob_t scripts;
+
+static void limit(time_t seconds)
+{
+	const struct itimerval t = {.it_value.tv_sec = seconds};
+
+	setitimer(ITIMER_PROF, &t, NULL);
+}
 
 static void move_to_front(size_t i)
 {
@@ -58,7 +67,7 @@ static void run_scripts(int out)
 	char why[512];
 
 	for (size_t i = 0; i < scripts.gl_pathc; i++) {
-		alarm(SCRIPT_S);
+		limit(SCRIPT_S);
 		if (!wire_run(scripts.gl_pathv[i], NULL, why, sizeof(why)) || !wire_run(scripts.gl_pathv[i], &wrap, why, sizeof(why)))
 			killed_by(out, i);
 	}
@@ -72,7 +81,7 @@ static void run_tests(int out, char *names)
 		if (strcmp(name, "wire/scripts") == 0)
 			run_scripts(out);
 		for (size_t i = 0; i < ARRAY_LEN(tests); i++) {
-			alarm(TEST_S);
+			limit(TEST_S);
 			if (strcmp(name, tests[i].name) == 0 && tests[i].run(1, argv))
 				killed_by(out, scripts.gl_pathc + i);
 		}
@@ -109,7 +118,7 @@ static void try(int number, char *names)
 	waitpid(child, &status, 0);
 	if (place == SIZE_MAX) {
 		if (WIFSIGNALED(status))
-			printf("%d %s\n", number, WTERMSIG(status) == SIGALRM ? "no end" : strsignal(WTERMSIG(status)));
+			printf("%d %s\n", number, WTERMSIG(status) == SIGPROF ? "no end" : strsignal(WTERMSIG(status)));
 		else
 			printf("%d %s\n", number, status ? "its end" : "-");
 		return;
