@@ -58,7 +58,7 @@ static u64 tcp_ack_rtt(struct stack *s, struct tcp *t, const struct tcp_segment 
 		t->flags &= ~(u32)TCPF_RTT_TIMING;
 		rtt = MAX(s->now_ns - t->rtt_sent_ns, 1);
 	} else if (t->flags & TCPF_RETRANSMITTED && t->flags & TCPF_TIMESTAMP &&
-		   seg->opt.flags & TCP_OPT_TIMESTAMP && seg->opt.tsecr) {
+		   seg->opt.tsecr) {
 		/* The timestamp tells which transmission arrived (RFC 7323 4.1). */
 		ms = tcp_clock(s, t->ts_offset) - seg->opt.tsecr;
 		if (ms <= (s->now_ns - MIN(t->stalled_ns, s->now_ns)) / NS_PER_MS +
@@ -79,7 +79,7 @@ static void tcp_ack_confirm(struct stack *s, struct sock *sk, struct tcp *t)
 	struct path path;
 
 	t->confirmed_ns = s->now_ns;
-	if (ip_route(s, &sk->conn.remote.addr, sk->conn.ifindex, &path) < 0 || path.local)
+	if (ip_route(s, &sk->conn.remote.addr, sk->conn.ifindex, &path) < 0)
 		return;
 	neigh_confirm(s, &path.next_hop);
 	tcp_mss_update(s, sk, t); /* what was learnt of the path may have expired */

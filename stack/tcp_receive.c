@@ -255,8 +255,7 @@ static void tcp_measure_mss(struct tcp *t, const struct tcp_segment *seg)
 {
 	u32 len = seg->p->offload.gso_type ? seg->p->offload.gso_size : seg->len;
 
-	if (len >= t->rcv_mss)
-		t->rcv_mss = (u16)MIN(len, MAX(t->adv_mss, TCP_MSS_DEFAULT));
+	t->rcv_mss = (u16)MAX(t->rcv_mss, MIN(len, MAX(t->adv_mss, TCP_MSS_DEFAULT)));
 }
 
 static void tcp_note_duplicate(const struct stack *s, struct tcp *t, u32 start, u32 end)

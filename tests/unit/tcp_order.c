@@ -75,6 +75,7 @@ static void over(void)
 {
 	ck_assert_uint_eq(net_count(m.p.s, "invariant"), 0);
 	ck_assert_uint_eq(net_count(m.p.s, "stale_free"), 0);
+	ck_assert_uint_eq(net_count(m.p.s, "no_memory"), 0);
 	engine_free(m.p.s);
 }
 
@@ -309,7 +310,7 @@ START_TEST(tcp_order_dropped)
 	arrive_and_check(1100, 2000);
 	over();
 	one_dropped(4000, 4100);
-	arrive_and_check(2000, 5000);
+	arrive_and_check(2000, 8000);
 	ck_assert_uint_eq(m.sk->rx_charged, SMALL + MEDIUM);
 	over();
 }
@@ -380,10 +381,15 @@ START_TEST(tcp_order_buffer)
 	ck_assert_uint_eq(m.sk->rx_charged, 2 * SMALL);
 
 	m.sk->rcvbuf = 2 * SMALL;
-	arrive(1150, 1500);
-	forget(1400, 1500);
-	check_blocks(1150, true, none);
+	arrive_and_check(1150, 1400); /* the rest of it is there: nothing of it is dropped */
 	ck_assert_uint_eq(m.sk->rx_charged, 3 * SMALL);
+	ck_assert_uint_eq(net_count(m.p.s, "tcp_ooo_drop"), 0);
+
+	m.sk->rcvbuf = 3 * SMALL;
+	arrive(1120, 1500);
+	forget(1400, 1500);
+	check_blocks(1120, true, none);
+	ck_assert_uint_eq(m.sk->rx_charged, 4 * SMALL);
 	ck_assert_uint_eq(net_count(m.p.s, "tcp_ooo_drop"), 1);
 	over();
 }
