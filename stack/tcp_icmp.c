@@ -27,7 +27,7 @@ static void tcp_icmp_mtu(struct stack *s, struct sock *sk, struct tcp *t, u32 mt
 		return;
 	counter_inc(s, counter_tcp_pmtu);
 	/* What is in flight was too large: again, smaller, and that is no sign of congestion (RFC
-	 * 1191 6.5). */
+	 * 1191 6.4). */
 	tcp_recovery_resend(s, t);
 	tcp_output(s, sk, t);
 }

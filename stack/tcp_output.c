@@ -61,6 +61,17 @@ static u16 tcp_path_gso(struct stack *s, const struct sock *sk, const struct pat
 
 /* MUST-16: the least of what the peer takes, the path carries and the program wants, without the
  * options of every segment. */
+/* As many segments as before, now that they are smaller; larger ones make no larger window (RFC
+ * 5681 3.1, RFC 4821 4). */
+static void tcp_mss_rescale(struct tcp *t, u32 mss)
+{
+	if (mss >= t->mss || !tcp_synchronized(t))
+		return;
+	t->cwnd = MAX((u32)((u64)t->cwnd * mss / t->mss), mss);
+	if (t->ssthresh != UINT32_MAX)
+		t->ssthresh = MAX((u32)((u64)t->ssthresh * mss / t->mss), 2 * mss);
+}
+
 void tcp_mss_update(struct stack *s, struct sock *sk, struct tcp *t)
 {
 	struct path path;
@@ -79,6 +90,7 @@ void tcp_mss_update(struct stack *s, struct sock *sk, struct tcp *t)
 	mss = MAX(mss, TCP_MSS_MIN);
 	if (t->flags & TCPF_TIMESTAMP)
 		mss -= TCP_TIMESTAMP_LEN;
+	tcp_mss_rescale(t, mss);
 	t->mss = (u16)mss;
 }
 
