@@ -90,7 +90,7 @@ void tcp_request_send(struct stack *s, struct tcp_request *req, u8 flags)
 	h.opt.wscale = req->rcv_wscale;
 	h.opt.tsval = req->cookie ? tcp_cookie_clock(s, req) : tcp_clock(s, req->ts_offset);
 	h.opt.tsecr = req->ts_recent;
-	if (flags & TH_SYN && req->tfo_len) {
+	if (flags & TH_SYN && req->tfo_len && !req->retries) { /* RFC 7413 4.2.2: not again */
 		h.opt.flags |= TCP_OPT_TFO;
 		h.opt.tfo_len = req->tfo_len;
 		h.opt.tfo_exp = req->tfo_exp;
