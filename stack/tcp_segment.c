@@ -167,6 +167,21 @@ static bool tcp_in_syn_sent(
 
 /* --- all other states: RFC 9293 3.10.7.4 --- */
 
+/* An ACK for what is dropped, in which text that has been received before is reported (RFC 2883
+ * 4.1). A retransmission whose ACK was lost, or a window probe: no ACK loop can come of it. */
+static void tcp_answer_refused(
+	struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
+{
+	if (seg->len && t->flags & TCPF_SACK && s->tunables.tcp_dsack &&
+		seq_lt(seg->seq, t->rcv_nxt)) {
+		t->flags |= TCPF_DSACK;
+		t->dsack_start = seg->seq;
+		t->dsack_end = seq_min(seg->seq + seg->len, t->rcv_nxt);
+	}
+	if (tcp_segment_end(seg) != seg->seq || tcp_challenge_allowed(s, &t->challenge_ns))
+		tcp_send_ack(s, sk, t);
+}
+
 /* RFC 7323 5.3 R1..R3; a RST is exempt. */
 static bool tcp_check_timestamp(
 	struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
@@ -182,8 +197,7 @@ static bool tcp_check_timestamp(
 	if (!(seg->flags & TH_RST) &&
 		tcp_paws_reject(s, t->ts_recent, t->ts_recent_ns, &seg->opt)) {
 		counter_inc(s, counter_tcp_paws);
-		if (tcp_segment_end(seg) != seg->seq || tcp_challenge_allowed(s, &t->challenge_ns))
-			tcp_send_ack(s, sk, t);
+		tcp_answer_refused(s, sk, t, seg); /* RFC 2883 4.3 */
 		return false;
 	}
 	return true;
@@ -234,15 +248,7 @@ static bool tcp_check_sequence(
 		tcp_challenge(s, sk, t);
 		return false;
 	}
-	/* A retransmission whose ACK was lost, or a window probe: no ACK loop can come of it. */
-	if (seg->len && t->flags & TCPF_SACK && s->tunables.tcp_dsack &&
-		seq_lt(seg->seq, t->rcv_nxt)) {
-		t->flags |= TCPF_DSACK; /* RFC 2883 4.1 */
-		t->dsack_start = seg->seq;
-		t->dsack_end = seq_min(seg->seq + seg->len, t->rcv_nxt);
-	}
-	if (tcp_segment_end(seg) != seg->seq || tcp_challenge_allowed(s, &t->challenge_ns))
-		tcp_send_ack(s, sk, t);
+	tcp_answer_refused(s, sk, t, seg);
 	return false;
 }
 
