@@ -28,6 +28,7 @@ struct ip_out {
 	u8 ttl; /* 0: the default */
 	u8 tos;
 	bool dont_fragment;
+	bool beyond_path;    /* what the path is known to carry is no limit: the interface's MTU is */
 	u16 ifindex;	     /* 0: by the routes */
 	bool multicast_loop; /* a copy of what goes to a group comes back to our own members */
 	u8 options_len;	     /* IPv4 options to add, a multiple of 4 */

@@ -286,6 +286,8 @@ int ip_send(struct stack *s, ref frame, const struct ip_out *wanted)
 		return -ENOBUFS;
 	if (ip_route(s, &ip.dst, ip.ifindex, &path))
 		return ip4_refuse(s, frame, counter_ip_no_route, -ENETUNREACH);
+	if (ip.beyond_path && !path.local)
+		path.mtu = netif_get(s, path.ifindex)->mtu;
 	if (ip.src.family != FAMILY_INET)
 		ip.src = path.source;
 	if (!path.local && addr_is_loopback(&ip.src))

@@ -63,6 +63,13 @@ static u32 choose_interface(const struct sock *sk, const struct plan *plan, cons
 	return addr_is_multicast(to) && sk->multicast_if ? sk->multicast_if : sk->unicast_if;
 }
 
+/* The program looks for the path's MTU itself, or does without it: only the interface's counts
+ * (Linux's ip_sk_use_pmtu). */
+static bool beyond_path(const struct sock *sk)
+{
+	return sk->mtu_discover >= LX_IP_PMTUDISC_PROBE;
+}
+
 static int choose_route(
 	struct stack *s, const struct sock *sk, const struct plan *plan, struct udp_route *r)
 {
@@ -85,7 +92,7 @@ static int choose_route(
 	if (plan->flags & LX_MSG_CONFIRM && !path.local && !path.broadcast)
 		neigh_confirm(s, &path.next_hop);
 	r->ifindex = path.ifindex;
-	r->mtu = path.mtu;
+	r->mtu = beyond_path(sk) && !path.local ? netif_get(s, path.ifindex)->mtu : path.mtu;
 	r->local = path.local;
 	r->group = path.broadcast;
 	return 0;
@@ -305,8 +312,11 @@ static int send_frame(struct stack *s, const struct sock *sk, const struct udp_r
 		f->offload.header_len = UDP_HEADER;
 	}
 	memcpy(ip.options, sk->ip_options, sizeof(ip.options));
-	ip.dont_fragment = may_not_fragment(sk) || (sk->mtu_discover == LX_IP_PMTUDISC_WANT &&
-							   (total <= r->mtu || gso_size));
+	ip.dont_fragment = sk->mtu_discover == LX_IP_PMTUDISC_DO ||
+			   sk->mtu_discover == LX_IP_PMTUDISC_PROBE ||
+			   (sk->mtu_discover == LX_IP_PMTUDISC_WANT &&
+				   (total <= r->mtu || gso_size));
+	ip.beyond_path = beyond_path(sk);
 	counter_inc(s, counter_udp_out);
 	return ip_send(s, frame, &ip);
 }

@@ -297,6 +297,24 @@ START_TEST(udp_path_mtu)
 }
 END_TEST
 
+/* What may be larger than the path is known to carry, but not than the link (RFC 4821 4). */
+START_TEST(udp_beyond_path_mtu)
+{
+	ck_assert_int_eq(sock_lib_connect(s, b, NET_PEER, 9), 0);
+	icmp_about(3, 4, 1000);
+	sock_lib_get(s, b, LX_SOL_SOCKET, LX_SO_ERROR);
+	for (int i = LX_IP_PMTUDISC_PROBE; i <= LX_IP_PMTUDISC_OMIT; i++) {
+		set(b, LX_SOL_IP, LX_IP_MTU_DISCOVER, i);
+		ck_assert_int_eq(sock_lib_send(s, b, 0, 0, buf, 1472, 0), 1472);
+		ck_assert_uint_eq(sent_to(9), 1472);
+		ck_assert_uint_eq(get16(frame + 20), i == LX_IP_PMTUDISC_PROBE ? 0x4000 : 0);
+		ck_assert_int_eq(sock_lib_send(s, b, 0, 0, buf, 1473, 0),
+			i == LX_IP_PMTUDISC_OMIT ? 1473 : -EMSGSIZE);
+	}
+	ck_assert_uint_eq(engine_frames_drop(s), 2);
+}
+END_TEST
+
 START_TEST(udp_soft_errors_only_reported_when_asked)
 {
 	ck_assert_int_eq(sock_lib_connect(s, b, NET_PEER, 9), 0);
@@ -778,6 +796,7 @@ static Suite *udp_suite(void)
 	tcase_add_test(t, udp_port_unreachable);
 	tcase_add_test(t, udp_error_queue);
 	tcase_add_test(t, udp_path_mtu);
+	tcase_add_test(t, udp_beyond_path_mtu);
 	tcase_add_test(t, udp_soft_errors_only_reported_when_asked);
 	tcase_add_test(t, udp_shutdown_ends_reading);
 	tcase_add_test(t, udp_receive_buffer_full);
