@@ -143,7 +143,7 @@ static void mtup_failed(struct stack *s, struct tcp *t)
 
 bool tcp_mtup_lost(struct stack *s, struct tcp *t)
 {
-	/* Losses in front of it are congestion (RFC 4821 7.6.1). */
+	/* Losses in front of it are congestion (RFC 4821 4). */
 	if (!t->mtup.probe || t->cwr || t->snd_una != t->mtup.start)
 		return false;
 	mtup_failed(s, t);
