@@ -10,6 +10,7 @@
 #include "tools/impair.h"
 
 #define ETHERNET_HEADER 14
+#define ECN_CE		3
 
 /* SplitMix64 (Steele, Lea, Flood 2014): any seed is a good one. */
 static u64 impair_random(struct impair *im)
@@ -49,13 +50,15 @@ bool impair_is_clear(const struct impair_config *c)
 	       !c->corrupt && !c->rate_bits_per_s;
 }
 
-/* When the frame has passed the queue and the rate; false when the queue is full. */
-static bool impair_transmit(struct impair *im, u64 now_ns, size_t len, u64 *sent_ns)
+/* When the frame has passed the queue and the rate, and whether it waited too long; false when the
+ * queue is full. */
+static bool impair_transmit(struct impair *im, u64 now_ns, size_t len, u64 *sent_ns, bool *late)
 {
 	u64 rate = im->config.rate_bits_per_s;
 	u64 wait_ns = im->busy_until_ns > now_ns ? im->busy_until_ns - now_ns : 0;
 
 	*sent_ns = now_ns;
+	*late = im->config.ce_threshold_ns && wait_ns > im->config.ce_threshold_ns;
 	if (rate == 0)
 		return true;
 	/* In double: nanoseconds times bits would pass 64 bits. */
@@ -81,7 +84,7 @@ struct impair_fate impair_frame(struct impair *im, u64 now_ns, size_t len)
 	u64 sent_ns, due_ns;
 
 	im->frames++;
-	if (!impair_transmit(im, now_ns, len, &sent_ns)) {
+	if (!impair_transmit(im, now_ns, len, &sent_ns, &fate.mark)) {
 		im->overflowed++;
 		fate.copies = 0;
 		return fate;
@@ -122,4 +125,25 @@ bool impair_flip(u8 *frame, size_t len, u32 bit)
 		return false;
 	frame[at] ^= (u8)(1u << bit % 8);
 	return true;
+}
+
+void impair_mark(struct impair *im, u8 *frame, size_t len)
+{
+	u8 *ip = frame + ETHERNET_HEADER;
+	u32 sum, more;
+
+	if (len >= ETHERNET_HEADER + 20 && frame[12] == 0x08 && frame[13] == 0x00 &&
+		ip[1] & ECN_CE) {
+		more = ECN_CE - (ip[1] & ECN_CE);
+		ip[1] |= ECN_CE;
+		sum = (u32)(~(ip[10] << 8 | ip[11]) & 0xffff) + more; /* RFC 1624, equation 3 */
+		sum = ~((sum & 0xffff) + (sum >> 16));
+		ip[10] = (u8)(sum >> 8);
+		ip[11] = (u8)sum;
+		im->marked++;
+	} else if (len >= ETHERNET_HEADER + 40 && frame[12] == 0x86 && frame[13] == 0xdd &&
+		   ip[1] & ECN_CE << 4) {
+		ip[1] |= ECN_CE << 4;
+		im->marked++;
+	}
 }

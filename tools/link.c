@@ -79,6 +79,8 @@ static void link_help(void)
 	     "  --rate RATE            of the link: 10mbit, 1gbit\n"
 	     "  --queue BYTES          may wait for the rate, the rest is dropped: 64k (100 ms of "
 	     "the rate)\n"
+	     "  --ce-threshold TIME    ECN-capable packets that wait longer for the rate are "
+	     "marked\n"
 	     "  --seed N               of the chances (1): the same seed gives the n-th frame the "
 	     "same fate\n\n"
 	     "With any of them frames are cut to wire size with complete checksums; without, "
@@ -109,6 +111,7 @@ static int link_option(struct impair_config *c, const char *name, const char *va
 		{"corrupt", &c->corrupt, units_probability, share_form},
 		{"rate", &c->rate_bits_per_s, units_rate, "a rate as in 10mbit"},
 		{"queue", &c->queue_bytes, units_size, "bytes as in 64k"},
+		{"ce-threshold", &c->ce_threshold_ns, units_time, time_form},
 	};
 
 	if (strcmp(name, "seed") == 0)
@@ -136,6 +139,7 @@ static int link_options(int argc, char **argv, struct impair_config *config)
 		{"corrupt", required_argument, NULL, 'o'},
 		{"rate", required_argument, NULL, 'o'},
 		{"queue", required_argument, NULL, 'o'},
+		{"ce-threshold", required_argument, NULL, 'o'},
 		{"seed", required_argument, NULL, 'o'},
 		{"help", no_argument, NULL, 'h'},
 		{0},
@@ -153,6 +157,8 @@ static int link_options(int argc, char **argv, struct impair_config *config)
 	}
 	if (config->queue_bytes && !config->rate_bits_per_s)
 		return command_misused("link", "--queue needs --rate");
+	if (config->ce_threshold_ns && !config->rate_bits_per_s)
+		return command_misused("link", "--ce-threshold needs --rate");
 	if (config->jitter_ns > config->delay_ns)
 		return command_misused("link", "--jitter is larger than --delay");
 	if (argc - optind != 2)
@@ -204,6 +210,8 @@ static void link_delay(struct link *link, int from, u64 now_ns, size_t len)
 {
 	struct impair_fate fate = impair_frame(&link->end[from].impair, now_ns, len);
 
+	if (fate.mark && fate.copies)
+		impair_mark(&link->end[from].impair, link->buf, len);
 	for (u32 i = 0; i < fate.copies; i++) {
 		u8 *copy = delay_push(&link->line, fate.due_ns, (u32)!from, link->buf, (u32)len);
 
@@ -260,12 +268,12 @@ static void link_print(const struct link *link)
 			(unsigned long long)to->bytes, (unsigned long long)to->refused);
 		if (!link->clear)
 			printf("; of %llu: %llu lost, %llu over the queue, %llu reordered, %llu "
-			       "duplicated, %llu corrupted",
+			       "duplicated, %llu corrupted, %llu marked",
 				(unsigned long long)im->frames, (unsigned long long)im->lost,
 				(unsigned long long)im->overflowed,
 				(unsigned long long)im->reordered,
 				(unsigned long long)im->duplicated,
-				(unsigned long long)im->corrupted);
+				(unsigned long long)im->corrupted, (unsigned long long)im->marked);
 		putchar('\n');
 	}
 	fflush(stdout);

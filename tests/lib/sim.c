@@ -131,19 +131,20 @@ static struct flight heap_take(struct sim *m)
 	return first;
 }
 
-static void send_frame(
-	struct sim *m, u32 from, const u8 *bytes, u32 len, const struct offload *offload)
+static void send_frame(struct sim *m, u32 from, u8 *frame, u32 len, const struct offload *offload)
 {
 	struct impair_fate fate = {.copies = 1, .flip = IMPAIR_NO_FLIP};
 
 	if (m->config->change)
 		m->config->change(&m->link[from], from, m->now_ns - SIM_BEGIN_NS);
-	if (m->config->clear_arp && get16(bytes + 12) == ETHERTYPE_ARP)
+	if (m->config->clear_arp && get16(frame + 12) == ETHERTYPE_ARP)
 		fate.due_ns = m->now_ns;
 	else
 		fate = impair_frame(&m->link[from], m->now_ns, len);
+	if (fate.mark && fate.copies)
+		impair_mark(&m->link[from], frame, len);
 	m->result.frames++;
-	m->result.wire_hash = hash_bytes(m->result.wire_hash ^ m->now_ns, bytes, len);
+	m->result.wire_hash = hash_bytes(m->result.wire_hash ^ m->now_ns, frame, len);
 	for (u32 i = 0; i < fate.copies; i++) {
 		struct flight f = {.due_ns = fate.due_ns,
 			.order = m->order++,
@@ -152,7 +153,7 @@ static void send_frame(
 			.offload = *offload};
 
 		f.bytes = malloc(len);
-		memcpy(f.bytes, bytes, len);
+		memcpy(f.bytes, frame, len);
 		if (i == 0 && fate.flip != IMPAIR_NO_FLIP)
 			impair_flip(f.bytes, len, fate.flip);
 		heap_add(m, f);
@@ -248,6 +249,7 @@ static bool all_acked(const struct end *e)
 static const char *serve_end(struct sim *m, struct end *e)
 {
 	const char *failure;
+	const struct tcp *t;
 
 	if (!e->sock || sock_get(e->s, e->sock)->state == SOCK_CONNECTING)
 		return NULL;
@@ -263,9 +265,9 @@ static const char *serve_end(struct sim *m, struct end *e)
 	if (e->ended && e->sent_all && !e->closed &&
 		(all_acked(e) || sock_get(e->s, e->sock)->error)) {
 		m->result.duration_ns = MAX(m->result.duration_ns, m->now_ns);
-		m->result.retransmits +=
-			((struct tcp *)slab_get(e->s, SLAB_TCP, sock_get(e->s, e->sock)->tcp))
-				->totals.retransmits;
+		t = slab_get(e->s, SLAB_TCP, sock_get(e->s, e->sock)->tcp);
+		m->result.retransmits += t->totals.retransmits;
+		m->result.delivered_ce += t->ecn.delivered_ce;
 		sock_close(e->s, e->sock);
 		e->sock = 0;
 		e->closed = true;

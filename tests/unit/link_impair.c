@@ -4,6 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "stack/bytes.h"
+#include "stack/checksum.h"
 #include "tests/lib/check_lines.h"
 #include "tools/impair.h"
 #include "tools/units.h"
@@ -86,6 +88,44 @@ START_TEST(link_rates_are_as_asked)
 	expect_share(im.duplicated, im.frames - im.lost, 0.02);
 	expect_share(im.corrupted, im.frames - im.lost, 0.005);
 	ck_assert_uint_eq(im.overflowed, 0);
+}
+END_TEST
+
+static u16 header_sum(const u8 *header)
+{
+	return checksum_finish(checksum_add(0, header, 20));
+}
+
+/* An ECN-capable packet that waits longer than the threshold; a header's checksum stays right. */
+START_TEST(link_marks)
+{
+	static const u8 ipv4[20] = {
+		0x45, 0, 0, 40, 0x12, 0x34, 0x40, 0, 64, 6, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2};
+	struct impair_config c = {.rate_bits_per_s = 8000000, .ce_threshold_ns = 2 * NS_PER_MS};
+	u8 frame[64] = {0};
+	u64 before;
+
+	impair_init(&im, &c);
+	for (u32 i = 0; i < 6; i++) /* 1 ms each */
+		ck_assert_int_eq(impair_frame(&im, 0, 1000).mark, i > 2);
+	for (u32 ecn = 0; ecn < 4; ecn++) {
+		before = im.marked;
+		put16(frame + 12, 0x0800);
+		memcpy(frame + 14, ipv4, sizeof(ipv4));
+		frame[15] = (u8)(0xb8 | ecn);
+		put16(frame + 24, header_sum(frame + 14));
+		impair_mark(&im, frame, sizeof(frame));
+		ck_assert_uint_eq(frame[15], ecn ? 0xbb : 0xb8);
+		ck_assert_uint_eq(header_sum(frame + 14), 0);
+		ck_assert_uint_eq(im.marked - before, ecn != 0);
+		before = im.marked;
+		put16(frame + 12, 0x86dd);
+		put16(frame + 14, 0x6b8f | ecn << 4);
+		impair_mark(&im, frame, sizeof(frame));
+		ck_assert_uint_eq(get16(frame + 14), ecn ? 0x6bbf : 0x6b8f);
+		impair_mark(&im, frame, 53);
+		ck_assert_uint_eq(im.marked - before, ecn != 0);
+	}
 }
 END_TEST
 
@@ -235,6 +275,7 @@ static Suite *make_suite(void)
 	tcase_add_test(tests, link_same_seed_same_fates);
 	tcase_add_test(tests, link_settings_are_independent);
 	tcase_add_test(tests, link_rates_are_as_asked);
+	tcase_add_test(tests, link_marks);
 	tcase_add_test(tests, link_extremes);
 	tcase_add_test(tests, link_jitter_keeps_order);
 	tcase_add_test(tests, link_reordered_frames_are_overtaken);
