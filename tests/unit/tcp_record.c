@@ -298,8 +298,8 @@ static struct tcp_sent *full_record(void)
 
 	c.t->mss = TCP_MSS_DEFAULT - 1;
 	prepared_send(&c, 1);
-	while (ref_kind(c.t->sent) != SLAB_PKT_LARGE)
-		kind_with_left(1);
+	kind_with_left(1);
+	ck_assert_uint_eq(kind_with_left(1), SLAB_PKT_LARGE);
 	r = tcp_record(c.s, c.t);
 	tcp_sent_init(r, pkt_get(c.s, c.t->sent)->room);
 	c.t->snd_nxt = c.t->snd_una;
