@@ -107,7 +107,7 @@ void prepared_poison(struct prepared *c, u32 flags)
 
 	ck_assert(r != NULL && tcp_sent_has_room(r));
 	*tcp_sent_at(r, r->count) = (struct tcp_sent_run){
-		.start = c->t->snd_nxt, .end = c->t->snd_nxt + 7, .flags = flags};
+		.start = c->t->snd_una, .end = c->t->snd_nxt + 7, .flags = flags};
 }
 
 void prepared_check(const struct prepared *c)

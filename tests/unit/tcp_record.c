@@ -62,6 +62,7 @@ START_TEST(tcp_record_grows)
 	}
 	ck_assert_uint_eq(c.t->sent, huge); /* the same as before */
 	ck_assert_uint_eq(kind_with_left(0), SLAB_PKT_HUGE);
+	ck_assert_uint_eq(net_count(c.s, "no_memory"), 0); /* nor was another one asked for */
 }
 END_TEST
 

@@ -286,6 +286,27 @@ START_TEST(tcp_recovery_undo)
 }
 END_TEST
 
+/* RFC 3522 3.2 step 1: it is the first retransmission whose timestamp is remembered: an echo of
+ * that undoes nothing, though something was sent again later. */
+START_TEST(tcp_recovery_undo_first)
+{
+	struct tcp_segment seg = prepared_ack(1000);
+
+	c.t->flags |= TCPF_TIMESTAMP;
+	prepared_send_apart(&c, 10);
+	prepared_wait(&c, 100);
+	answer_sack(0, 2000, 5000);
+	prepared_send_again(&c, 0, 1000);
+	seg.opt.flags = TCP_OPT_TIMESTAMP;
+	seg.opt.tsecr = tcp_clock(c.s, c.t->ts_offset);
+	prepared_wait(&c, 50);
+	prepared_send_again(&c, 1000, 2000);
+	prepared_wait(&c, 60);
+	prepared_answer(&c, &seg);
+	ck_assert_uint_eq(c.t->recovery, TCP_RECOVERY);
+}
+END_TEST
+
 /* An ACK that acknowledges nothing new echoes what was acknowledged last (RFC 7323 4.3): its
  * timestamp tells nothing. */
 START_TEST(tcp_recovery_undo_duplicate)
@@ -557,6 +578,7 @@ static void add(TCase *tc)
 	tcase_add_test(tc, tcp_recovery_prr_more_lost);
 	tcase_add_test(tc, tcp_recovery_prr_ahead);
 	tcase_add_loop_test(tc, tcp_recovery_undo, 0, (int)ARRAY_LEN(undo_cases));
+	tcase_add_test(tc, tcp_recovery_undo_first);
 	tcase_add_test(tc, tcp_recovery_undo_duplicate);
 	tcase_add_test(tc, tcp_recovery_undo_timeout);
 	tcase_add_test(tc, tcp_recovery_undo_stamp);
