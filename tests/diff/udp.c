@@ -186,8 +186,12 @@ static void case_send_errors(void)
 	show_names(a);
 	close(a);
 	a = udp_socket();
-	TRY(set(a, IPPROTO_IP, IP_MTU_DISCOVER, IP_PMTUDISC_DO));
-	TRY(send_to(a, 0x0a000063, 9, buf, 2000, 0));
+	for (int mode = IP_PMTUDISC_DONT; mode <= IP_PMTUDISC_OMIT; mode++) {
+		TRY(set(a, IPPROTO_IP, IP_MTU_DISCOVER, mode));
+		TRY(send_to(a, 0x0a000063, 9, buf, 1472, 0));
+		TRY(send_to(a, 0x0a000063, 9, buf, 1473, 0));
+		TRY(send_to(a, 0x0a000063, 9, buf, 2000, 0));
+	}
 	close(a);
 }
 
