@@ -21,8 +21,8 @@
  *
  * Recovery ends when what was in flight at its begin (`recover`) is acknowledged. What turns out to
  * have been no loss is undone: all that was sent again is reported as a duplicate (RFC 3708), or an
- * ACK carries a timestamp from before it was (Eifel, RFC 3522, RFC 4015), or after a timeout the
- * first ACKs are for what was not sent again (F-RTO, RFC 5682).
+ * ACK carries a timestamp from before it was (Eifel, RFC 3522, RFC 4015), or comes before anything
+ * was sent again, or after a timeout the first ACKs are for what was not (F-RTO, RFC 5682).
  *
  * A peer that takes back what it has SACKed is noticed when its ACK stops at the begin of a SACKed
  * run (RFC 2018 8): all marks are cleared.
