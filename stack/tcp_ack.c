@@ -66,7 +66,7 @@ static u64 tcp_ack_rtt(struct stack *s, struct tcp *t, const struct tcp_segment 
 			rtt = MAX(ms, 1) * NS_PER_MS;
 	}
 	if (rtt) {
-		tcp_rtt_sample(&t->rtt, rtt);
+		tcp_rtt_sample(&t->rtt, rtt, s->now_ns);
 		t->backoff = 0;
 	}
 	return rtt;

@@ -42,7 +42,7 @@ void tcp_delivery_arrived(
 	t->totals.delivered += tcp_segment_count(run->end - run->start, t->mss);
 	if (!(run->flags & SENT_TWICE)) { /* Karn; an ACK may be delayed for the first, not for the
 					     last */
-		t->rtt.min_ns = MIN(t->rtt.min_ns, MAX((u64)rtt_us * NS_PER_US, 1));
+		tcp_rtt_least(&t->rtt, MAX((u64)rtt_us * NS_PER_US, 1), s->now_ns);
 		a->rtt_us = a->timed ? MIN(a->rtt_us, rtt_us) : rtt_us;
 		a->timed = true;
 	}

@@ -9,11 +9,24 @@ void tcp_rtt_init(struct tcp_rtt *r)
 		.rto_max_ns = TCP_RTO_MAX_NS};
 }
 
-void tcp_rtt_sample(struct tcp_rtt *r, u64 rtt_ns)
+void tcp_rtt_least(struct tcp_rtt *r, u64 rtt_ns, u64 now_ns)
+{
+	u64 passed_ns = now_ns - r->min_since_ns;
+
+	if (passed_ns >= TCP_RTT_LEAST_NS / 2) {
+		r->min_ns = r->min_next_ns && passed_ns < TCP_RTT_LEAST_NS ? r->min_next_ns : NEVER;
+		r->min_next_ns = 0;
+		r->min_since_ns = now_ns;
+	}
+	r->min_next_ns = r->min_next_ns ? MIN(r->min_next_ns, rtt_ns) : rtt_ns;
+	r->min_ns = MIN(r->min_ns, rtt_ns);
+}
+
+void tcp_rtt_sample(struct tcp_rtt *r, u64 rtt_ns, u64 now_ns)
 {
 	if (rtt_ns == 0)
 		rtt_ns = 1;
-	r->min_ns = MIN(r->min_ns, rtt_ns);
+	tcp_rtt_least(r, rtt_ns, now_ns);
 	if (r->srtt_ns == 0) { /* RFC 6298 2.2 */
 		r->srtt_ns = rtt_ns;
 		r->rttvar_ns = rtt_ns / 2;

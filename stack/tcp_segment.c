@@ -115,7 +115,7 @@ void tcp_established(struct stack *s, struct sock *sk, struct tcp *t, const stru
 static void tcp_syn_sent_sample(struct stack *s, struct tcp *t)
 {
 	if (t->flags & TCPF_RTT_TIMING && !t->retries)
-		tcp_rtt_sample(&t->rtt, MAX(s->now_ns - t->rtt_sent_ns, 1));
+		tcp_rtt_sample(&t->rtt, MAX(s->now_ns - t->rtt_sent_ns, 1), s->now_ns);
 	t->flags &= ~(u32)TCPF_RTT_TIMING;
 }
 
@@ -304,7 +304,7 @@ static bool tcp_ack_syn_received(
 		return false;
 	}
 	if (!t->retries && t->flags & TCPF_RTT_TIMING)
-		tcp_rtt_sample(&t->rtt, MAX(s->now_ns - t->rtt_sent_ns, 1));
+		tcp_rtt_sample(&t->rtt, MAX(s->now_ns - t->rtt_sent_ns, 1), s->now_ns);
 	t->flags &= ~(u32)TCPF_RTT_TIMING;
 	t->snd_una = early ? t->iss + 1 : seg->ack;
 	t->snd_wnd = (u32)seg->window << t->snd_wscale;

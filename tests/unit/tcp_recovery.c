@@ -544,7 +544,7 @@ END_TEST
  * window ago. */
 START_TEST(tcp_recovery_timeout_lost)
 {
-	tcp_rtt_sample(&c.t->rtt, 100 * NS_PER_MS);
+	tcp_rtt_sample(&c.t->rtt, 100 * NS_PER_MS, c.s->now_ns);
 	prepared_send_apart(&c, 5);
 	prepared_wait(&c, 100);
 	answer_sack(0, 3000, 4000);
