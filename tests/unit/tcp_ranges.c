@@ -40,6 +40,7 @@ END_TEST
 /* What is known of a hole stays with both halves when a range divides it. */
 START_TEST(tcp_ranges_divided_hole)
 {
+	memset(&storage, 0xff, sizeof(storage)); /* what lies behind the last is of no account */
 	tcp_ranges_init(r, sizeof(storage));
 	tcp_ranges_add(r, 100, 110);
 	ck_assert_uint_eq(r->range[0].last, 0);
