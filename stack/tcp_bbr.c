@@ -185,7 +185,7 @@ static void bbr_lost(struct tcp *t, const struct tcp_sent_run *run, u64 now_ns)
 	if (!b->bw_probe_samples || !bbr_inflight_too_high(t, lost, run->in_flight))
 		return;
 	handle_inflight_too_high(t, b, now_ns,
-		bbr_inflight_at_loss(run->in_flight, lost, run->end - run->start),
+		bbr_inflight_at_loss(t, run->in_flight, lost, run->end - run->start),
 		run->flags & SENT_LIMITED);
 }
 
@@ -483,6 +483,8 @@ static void bbr_init(struct tcp *t, u64 now_ns)
 		.probe_up_cnt = UINT32_MAX,
 		.random = t->snd_nxt,
 		.undo_state = BBR_NO_STATE,
+		.gain = 100,
+		.gain_before = 100,
 		.mark_delivered = t->delivered,
 		.next_round_delivered = t->delivered,
 		.loss_round_delivered = t->delivered,

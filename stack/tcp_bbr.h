@@ -50,6 +50,7 @@ struct bbr {
 	u16 pacing_gain, cwnd_gain; /* percent */
 	u8 state, undo_state;	    /* enum bbr_state */
 	u8 ack_phase;		    /* enum bbr_ack_phase */
+	u8 gain, gain_before; /* the least of pacing, 100 at most: of this round and the last */
 	u8 full_bw_count, bw_probe_up_rounds, loss_events;
 	bool full_bw_now, full_bw_reached;
 	bool round_start, loss_round_start, loss_in_round;
@@ -95,7 +96,7 @@ u32 bbr_inflight_with_headroom(const struct tcp *t, const struct bbr *b);
 void bbr_reset_full_bw(struct bbr *b);
 void bbr_start_round(const struct tcp *t, struct bbr *b);
 bool bbr_inflight_too_high(const struct tcp *t, u32 lost, u32 in_flight);
-u32 bbr_inflight_at_loss(u32 in_flight, u32 lost, u32 size);
+u32 bbr_inflight_at_loss(const struct tcp *t, u32 in_flight, u32 lost, u32 size);
 
 /* Each ACK that delivers something, in this order but for what the states do in between. */
 void bbr_update_signals(struct tcp *t, struct bbr *b, const struct tcp_sample *a);

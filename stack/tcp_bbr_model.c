@@ -8,6 +8,7 @@
 
 enum {
 	LOSS_THRESH = 2,	/* percent */
+	LOSS_CHANCE = 2,	/* segments more, not in the draft */
 	HEADROOM = 15,		/* percent */
 	EXTRA_ACKED_ROUNDS = 5, /* each of two halves of ExtraAckedFilterLen */
 	QUANTUM_MAX = 65536
@@ -73,17 +74,27 @@ void bbr_start_round(const struct tcp *t, struct bbr *b)
 
 /* --- losses (5.5.10) --- */
 
+/*
+ * What may be lost of a volume. A fiftieth of a few dozen segments is one, and of random losses
+ * half as frequent as LossThresh tolerates two often fall into one round: that much of chance is
+ * added.
+ */
+static u64 losses_allowed(const struct tcp *t, u64 in_flight)
+{
+	return in_flight * LOSS_THRESH / 100 + LOSS_CHANCE * (u64)t->mss;
+}
+
 /* IsInflightTooHigh: without SACK only one loss of a round trip is seen. */
 bool bbr_inflight_too_high(const struct tcp *t, u32 lost, u32 in_flight)
 {
-	return (u64)lost * 100 > (u64)in_flight * LOSS_THRESH || (lost && !(t->flags & TCPF_SACK));
+	return lost > losses_allowed(t, in_flight) || (lost && !(t->flags & TCPF_SACK));
 }
 
 /* BBRInflightAtLoss: the volume at which the losses passed the threshold. */
-u32 bbr_inflight_at_loss(u32 in_flight, u32 lost, u32 size)
+u32 bbr_inflight_at_loss(const struct tcp *t, u32 in_flight, u32 lost, u32 size)
 {
 	u64 before = in_flight - MIN(size, in_flight), lost_before = lost - MIN(size, lost);
-	u64 allowed = before * LOSS_THRESH / 100;
+	u64 allowed = losses_allowed(t, before);
 
 	if (allowed > lost_before)
 		before += (allowed - lost_before) * 100 / (100 - LOSS_THRESH);
@@ -91,14 +102,15 @@ u32 bbr_inflight_at_loss(u32 in_flight, u32 lost, u32 size)
 }
 
 /*
- * What arrives is less than the bandwidth by the pacing margin, by DOWN's gain, and by the losses
- * that LossThresh tolerates. That much is given back here, and rounds that the program or ProbeRTT
- * kept small say nothing, which is not in the draft: without it a round with a loss, however few,
- * lowers the bounds below what the path carries, by a tenth to three tenths until the next probe.
+ * What arrives is less than the bandwidth by the pacing margin, by the gain with which it was sent
+ * a round ago (DOWN's, Drain's), and by the losses that LossThresh tolerates. That much is given
+ * back here, and rounds that the program or ProbeRTT kept small say nothing, which is not in the
+ * draft: without it a round with a loss, however few, lowers the bounds below what the path
+ * carries, by a tenth to three tenths until the next probe.
  */
 static void adapt_short_term(const struct tcp *t, struct bbr *b, bool app_limited)
 {
-	u32 share = (100 - BBR_PACING_MARGIN - LOSS_THRESH) * MIN(b->pacing_gain, 100u);
+	u32 share = (100 - BBR_PACING_MARGIN - LOSS_THRESH) * MIN(b->gain, b->gain_before);
 	u64 bw = b->bw_latest * 10000 / share, inflight = b->inflight_latest * 10000ull / share;
 
 	if (app_limited)
@@ -120,9 +132,12 @@ static void adapt_short_term(const struct tcp *t, struct bbr *b, bool app_limite
 
 static void update_round(const struct tcp *t, struct bbr *b, const struct tcp_sample *a)
 {
+	b->gain = (u8)MIN(b->gain, b->pacing_gain);
 	b->round_start = seq_geq(a->prior_delivered, b->next_round_delivered);
 	if (!b->round_start)
 		return;
+	b->gain_before = b->gain;
+	b->gain = (u8)MIN(b->pacing_gain, 100u);
 	bbr_start_round(t, b);
 	b->round_count++;
 	b->rounds_since_bw_probe++;
