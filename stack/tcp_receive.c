@@ -289,7 +289,7 @@ void tcp_receive(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_seg
 	u32 seq = seg->seq, end = seq + seg->len, edge = t->rcv_wnd_end, before = t->rcv_nxt,
 	    held = t->ooo_bytes;
 	struct tcp_ranges *r = tcp_ooo(s, t);
-	u32 charged = sk->rx_charged;
+	u32 charged = sk->rx_charged, i;
 	ref pkt = seg->pkt;
 
 	t->text_ns = s->now_ns;
@@ -299,8 +299,10 @@ void tcp_receive(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_seg
 		edge = seq_min(edge, t->fin_seq);
 	if (seq_lt(seq, t->rcv_nxt))
 		tcp_note_duplicate(s, t, seq, seq_min(end, t->rcv_nxt));
-	else if (r && tcp_ranges_covered(r, seq, end) == seg->len)
-		tcp_note_duplicate(s, t, seq, end);
+	else if (r && (i = tcp_ranges_find(r, seq + 1)) < r->count &&
+		 seq_lt(r->range[i].start, end))
+		tcp_note_duplicate(
+			s, t, seq_max(seq, r->range[i].start), seq_min(end, r->range[i].end));
 	if (seq_gt(end, edge)) {
 		counter_inc(s, counter_tcp_beyond_window);
 		t->flags |= TCPF_ACK_NOW;
