@@ -28,24 +28,11 @@ void tcp_ranges_init(struct tcp_ranges *r, u32 bytes);
  * ends exactly at it; count if none. */
 u32 tcp_ranges_find(const struct tcp_ranges *r, u32 seq);
 
-/* Opens a slot at index i, of undefined content; false when the set is full. */
-bool tcp_ranges_open(struct tcp_ranges *r, u32 i);
+/* Opens a slot at index i, of undefined content, in a set that is not full. */
+void tcp_ranges_open(struct tcp_ranges *r, u32 i);
 
 /* Takes the range at index i out. */
 void tcp_ranges_close(struct tcp_ranges *r, u32 i);
-
-/*
- * Adds start..end, merging with what it overlaps or touches; a new range takes over first and last
- * of the one behind it (0 at the end). Returns how many sequence numbers are new; nothing is added
- * when the set is full.
- */
-u32 tcp_ranges_add(struct tcp_ranges *r, u32 start, u32 end);
-
-/* Takes out everything below seq; returns how many sequence numbers that were. */
-u32 tcp_ranges_cut(struct tcp_ranges *r, u32 seq);
-
-/* How many sequence numbers of start..end are in the set. */
-u32 tcp_ranges_covered(const struct tcp_ranges *r, u32 start, u32 end);
 
 /* The first sequence number at or behind seq that is not in the set. */
 u32 tcp_ranges_skip(const struct tcp_ranges *r, u32 seq);
