@@ -88,8 +88,6 @@ void tcp_established(struct stack *s, struct sock *sk, struct tcp *t, const stru
 	t->usage_end = t->pipe_start = t->pipe_end = t->snd_nxt;
 	/* A number that means "none yet" must be one that is behind, wherever the numbers begin. */
 	t->recover = t->lost_hint = t->dsack_round = t->undo_una = t->snd_una;
-	for (u32 i = 0; i < ARRAY_LEN(t->recent); i++)
-		t->recent[i] = t->rcv_nxt;
 	t->pipe_ns = s->now_ns;
 	tcp_metrics_load(s, sk, t);
 	tcp_cc_of(t)->init(t, s->now_ns);
@@ -276,13 +274,12 @@ static bool tcp_check_rst(
 	return false;
 }
 
-/* RFC 7323 4.3: the timestamp to echo is that of the segment that moves the left edge. */
+/* RFC 7323 4.3: the timestamp to echo is that of the segment that moves the left edge. One that is
+ * older than TS.Recent has been refused already, or TS.Recent is outdated (5.5). */
 static void tcp_take_timestamp(struct stack *s, struct tcp *t, const struct tcp_segment *seg)
 {
 	if (t->flags & TCPF_TIMESTAMP && seg->opt.flags & TCP_OPT_TIMESTAMP &&
-		seq_leq(seg->seq, t->rcv_acked) &&
-		(seq_geq(seg->opt.tsval, t->ts_recent) ||
-			s->now_ns - t->ts_recent_ns >= TCP_PAWS_NS)) {
+		seq_leq(seg->seq, t->rcv_acked)) {
 		t->ts_recent = seg->opt.tsval;
 		t->ts_recent_ns = s->now_ns;
 	}
