@@ -59,8 +59,6 @@ static u16 tcp_path_gso(struct stack *s, const struct sock *sk, const struct pat
 	return (u16)MIN(n->gso_max, 65535u);
 }
 
-/* MUST-16: the least of what the peer takes, the path carries and the program wants, without the
- * options of every segment. */
 /* As many segments as before, now that they are smaller; larger ones make no larger window (RFC
  * 5681 3.1, RFC 4821 4). */
 static void tcp_mss_rescale(struct tcp *t, u32 mss)
@@ -72,6 +70,8 @@ static void tcp_mss_rescale(struct tcp *t, u32 mss)
 		t->ssthresh = MAX((u32)((u64)t->ssthresh * mss / t->mss), 2 * mss);
 }
 
+/* MUST-16: the least of what the peer takes, the path carries and the program wants, without the
+ * options of every segment. */
 void tcp_mss_update(struct stack *s, struct sock *sk, struct tcp *t)
 {
 	struct path path;
