@@ -37,9 +37,26 @@ static long got(int fd)
 	return n;
 }
 
+/* The next connection, and what has come with it. */
+static int accepted(int listener)
+{
+	int child;
+
+	TRY_FD(child, accept(listener, NULL, NULL));
+	TRY(got(child));
+	return child;
+}
+
 static int stream(int flags)
 {
 	return socket(AF_INET, SOCK_STREAM | flags, 0);
+}
+
+static void close_all(int fd, int child, int listener)
+{
+	close(fd);
+	close(child);
+	close(listener);
 }
 
 /* A listener at an address that nobody has had a cookie of. */
@@ -67,8 +84,7 @@ static void have_cookie(int listener)
 
 	TRY(fast(fd, listener, "for the cookie", 0));
 	settle();
-	TRY_FD(child, accept(listener, NULL, NULL));
-	TRY(got(child));
+	child = accepted(listener);
 	INFO(fd);
 	INFO(child);
 	close(fd);
@@ -86,8 +102,7 @@ static void first_and_second(void)
 	have_cookie(listener);
 	fd = stream(0);
 	TRY(fast(fd, listener, "early", 0));
-	TRY_FD(child, accept(listener, NULL, NULL));
-	TRY(got(child));
+	child = accepted(listener);
 	show_names(child);
 	TRY(send(child, "answer", 6, 0));
 	settle();
@@ -97,9 +112,7 @@ static void first_and_second(void)
 	TRY(fast(fd, listener, "again", 0));
 	TRY(send(fd, "more", 4, MSG_FASTOPEN));
 	POLL(fd);
-	close(fd);
-	close(child);
-	close(listener);
+	close_all(fd, child, listener);
 }
 
 static void not_blocking(void)
@@ -114,21 +127,17 @@ static void not_blocking(void)
 	SO_ERR(fd);
 	TRY(send(fd, "then", 4, 0));
 	settle();
-	TRY_FD(child, accept(listener, NULL, NULL));
-	TRY(got(child));
+	child = accepted(listener);
 	close(fd);
 	close(child);
 	settle();
 	fd = stream(SOCK_NONBLOCK);
 	TRY(fast(fd, listener, "with one", 0));
 	POLL(fd);
-	TRY_FD(child, accept(listener, NULL, NULL));
-	TRY(got(child));
+	child = accepted(listener);
 	INFO(fd);
 	INFO(child);
-	close(fd);
-	close(child);
-	close(listener);
+	close_all(fd, child, listener);
 }
 
 static void by_connect(void)
@@ -144,8 +153,7 @@ static void by_connect(void)
 	INFO(fd);
 	TRY(send(fd, "first", 5, 0));
 	settle();
-	TRY_FD(child, accept(listener, NULL, NULL));
-	TRY(got(child));
+	child = accepted(listener);
 	close(fd);
 	close(child);
 	settle();
@@ -160,16 +168,13 @@ static void by_connect(void)
 	TRY(connect_to(fd, next_address, port_of(listener)));
 	TRY_FD(child, accept(listener, NULL, NULL));
 	TRY(send(fd, "second", 6, 0));
-	TRY_FD(child, accept(listener, NULL, NULL));
-	TRY(got(child));
+	child = accepted(listener);
 	TRY(connect_to(fd, next_address, port_of(listener)));
 	TRY(set(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 0));
 	settle();
 	INFO(fd);
 	INFO(child);
-	close(fd);
-	close(child);
-	close(listener);
+	close_all(fd, child, listener);
 }
 
 static void ended_before_anything_is_sent(void)
@@ -195,9 +200,7 @@ static void ended_before_anything_is_sent(void)
 	INFO(fd);
 	TRY_FD(child, accept(listener, NULL, NULL));
 	INFO(child);
-	close(fd);
-	close(child);
-	close(listener);
+	close_all(fd, child, listener);
 }
 
 static void closed_at_once(void)
@@ -211,8 +214,7 @@ static void closed_at_once(void)
 	TRY(fast(fd, listener, "all there is", 0));
 	close(fd);
 	settle();
-	TRY_FD(child, accept(listener, NULL, NULL));
-	TRY(got(child));
+	child = accepted(listener);
 	TRY(got(child));
 	POLL(child);
 	close(child);
@@ -233,8 +235,7 @@ static void too_many(void)
 		show_info("one", fd[i]);
 	}
 	for (int i = 0; i < 3; i++) {
-		TRY_FD(child, accept(listener, NULL, NULL));
-		TRY(got(child));
+		child = accepted(listener);
 		close(child);
 		close(fd[i]);
 	}
@@ -251,16 +252,13 @@ static void without_cookies(void)
 	fd = stream(0);
 	TRY(set(fd, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE, 1));
 	TRY(fast(fd, listener, "at the first time", 0));
-	TRY_FD(child, accept(listener, NULL, NULL));
-	TRY(got(child));
+	child = accepted(listener);
 	settle();
 	INFO(fd);
 	INFO(child);
 	printf("child TCP_FASTOPEN_NO_COOKIE %d\n",
 		opt(child, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE));
-	close(fd);
-	close(child);
-	close(listener);
+	close_all(fd, child, listener);
 }
 
 static void refused(void)
@@ -272,8 +270,7 @@ static void refused(void)
 	fd = stream(0);
 	TRY(fast(fd, listener, "no TCP_FASTOPEN there", 0));
 	settle();
-	TRY_FD(child, accept(listener, NULL, NULL));
-	TRY(got(child));
+	child = accepted(listener);
 	INFO(fd);
 	TRY(set(fd, IPPROTO_TCP, TCP_FASTOPEN, 5));
 	TRY(set(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1));
