@@ -2,6 +2,7 @@
 """Both ends of a bulk transfer that is measured from the connect on.
 
     goodput.py serve PORT SECONDS [FROM]     counts what arrives in SECONDS, but for the first FROM; prints Mbit/s
+    goodput.py serve-whole PORT SECONDS      the same with as few system calls as there can be
     goodput.py send HOST PORT SECONDS CC     the sender is the client
     goodput.py serve-send PORT SECONDS CC    the other way: the sender is the server ...
     goodput.py fetch HOST PORT SECONDS       ... and the client counts
@@ -43,6 +44,19 @@ def count(conn, begin, seconds, skip=0.0):
     print("%.3f" % (total * 8 / (seconds - skip) / 1e6), flush=True)
 
 
+def count_whole(conn, seconds):
+    view = memoryview(bytearray(1 << 20))
+    total = 0
+    begin = struct.unpack("d", conn.recv(8, socket.MSG_WAITALL))[0]
+    while (left := begin + seconds - time.monotonic()) > 1e-6:
+        conn.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, struct.pack("ll", int(left), int(left % 1 * 1e6)))
+        try:
+            total += conn.recv_into(view, 0, socket.MSG_WAITALL)
+        except BlockingIOError:
+            break
+    print("%.3f" % (total * 8 / seconds / 1e6), flush=True)
+
+
 def send(conn, begin, seconds):
     data = bytes(1 << 18)
     conn.settimeout(seconds + 30)
@@ -82,6 +96,8 @@ def connect(host, port, cc):
 def main(mode, *args):
     if mode == "serve":
         count(listen(int(args[0])), None, float(args[1]), float(args[2]) if len(args) > 2 else 0.0)
+    elif mode == "serve-whole":
+        count_whole(listen(int(args[0])), float(args[1]))
     elif mode == "send":
         conn, begin = connect(args[0], int(args[1]), args[3])
         send(conn, begin, float(args[2]))

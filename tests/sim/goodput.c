@@ -1,6 +1,7 @@
 /*
  * Goodput over simulated links beside the kernel's over the same emulated link (kernel_goodput.txt,
- * made by kernel_goodput), with the same seeds: the same algorithm reaches at least 0.95 of it.
+ * made by kernel_goodput and kernel_bbr), with the same seeds: the same algorithm reaches at least
+ * 0.95 of it. BBR here is version 3, the kernel's is version 1.
  * LONG=1 measures every line of the table; else those that take little, of which random loss may
  * leave 0.9, and those whose queue is short for a long path, where slow start loses thousands of
  * segments. Arguments choose by parts of the id.
@@ -16,6 +17,9 @@ enum {
 	SECONDS = 5,
 	SHARE_PERCENT = 95,
 	LOSSY_PERCENT = 90, /* chance moves the mean of few runs by five or more */
+	/* After losses in Startup BBR 3 leaves 15 % of the volume free until the first probe; that
+	 * is most of the five seconds of a long path. */
+	HEADROOM_PERCENT = 90,
 	SHORT_MBIT = 40
 };
 
@@ -82,13 +86,26 @@ static bool chosen(int argc, char **argv, const char *id)
 	return true;
 }
 
+static bool is_far_and_shallow(const struct cell *c)
+{
+	return c->rtt_ms >= 200 && c->queue_bytes * 8 <= c->rate_mbit * c->rtt_ms * 125;
+}
+
+/* What must be reached, in percent */
+static double least_share(const struct cell *c)
+{
+	if (c->loss_per_mille != 0)
+		return getenv("LONG") ? SHARE_PERCENT : LOSSY_PERCENT;
+	return strcmp(c->congestion, "bbr") == 0 && is_far_and_shallow(c) ? HEADROOM_PERCENT
+									  : SHARE_PERCENT;
+}
+
 /* Whether a cell is measured without LONG=1 */
 static bool is_short(const struct cell *c)
 {
 	if (c->loss_per_mille != 0)
 		return c->kernel_mbit * c->runs <= SHORT_MBIT;
-	return c->kernel_mbit <= SHORT_MBIT ||
-	       (c->rtt_ms >= 200 && c->queue_bytes * 8 <= c->rate_mbit * c->rtt_ms * 125);
+	return c->kernel_mbit <= SHORT_MBIT || is_far_and_shallow(c);
 }
 
 int main(int argc, char **argv)
@@ -120,9 +137,7 @@ int main(int argc, char **argv)
 		if (!chosen(argc, argv, id))
 			continue;
 		mbit = measure(&c, &failure);
-		least = c.kernel_mbit *
-			(c.loss_per_mille != 0 && !getenv("LONG") ? LOSSY_PERCENT : SHARE_PERCENT) /
-			100;
+		least = c.kernel_mbit * least_share(&c) / 100;
 		if (failure)
 			printf("not ok %s %s\n", id, failure);
 		else if (mbit < least)
