@@ -285,12 +285,8 @@ START_TEST(arp_failure_reaches_the_socket)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("arp");
-	TCase *tc = tcase_create("arp");
-
-	suite_add_tcase(suite, tc);
 	tcase_add_test(tc, arp_answers_requests_for_us);
 	tcase_add_test(tc, arp_resolves_and_sends_what_waits_in_order);
 	tcase_add_test(tc, arp_asks_three_times_and_gives_up);
@@ -302,10 +298,9 @@ static Suite *suite(void)
 	tcase_add_test(tc, arp_probes_before_use_when_asked_to);
 	tcase_add_test(tc, arp_gives_up_an_address_that_somebody_has);
 	tcase_add_test(tc, arp_failure_reaches_the_socket);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("arp", 0, add_tests);
 }

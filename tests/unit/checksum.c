@@ -70,19 +70,14 @@ START_TEST(checksum_pseudo_header_of_both_families)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("checksum");
-	TCase *tc = tcase_create("checksum");
-
-	suite_add_tcase(suite, tc);
 	tcase_add_test(tc, checksum_example_of_rfc_1071);
 	tcase_add_test(tc, checksum_agrees_with_the_plain_loop);
 	tcase_add_test(tc, checksum_pseudo_header_of_both_families);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("checksum", 0, add_tests);
 }

@@ -485,37 +485,32 @@ START_TEST(config_page_has_every_key)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *s = suite_create("config");
-	TCase *c = tcase_create("config");
-
-	tcase_add_test(c, config_defaults_serve_the_common_case);
-	tcase_add_test(c, config_tunables_default_to_the_engines);
-	tcase_add_loop_test(c, config_text_of_a_tunable_is_its_value, 0, (int)config_key_count);
-	tcase_add_test(c, config_reserved_ports_are_sorted_and_joined);
-	tcase_add_test(c, config_file_sets_every_kind_of_key);
-	tcase_add_test(c, config_environment_wins_over_file);
-	tcase_add_test(c, config_command_line_wins_and_lists_extend);
-	tcase_add_test(c, config_empty_and_internal_variables_do_nothing);
-	tcase_add_test(c, config_gateway_default_leaves_no_room);
+	tcase_add_test(tc, config_defaults_serve_the_common_case);
+	tcase_add_test(tc, config_tunables_default_to_the_engines);
+	tcase_add_loop_test(tc, config_text_of_a_tunable_is_its_value, 0, (int)config_key_count);
+	tcase_add_test(tc, config_reserved_ports_are_sorted_and_joined);
+	tcase_add_test(tc, config_file_sets_every_kind_of_key);
+	tcase_add_test(tc, config_environment_wins_over_file);
+	tcase_add_test(tc, config_command_line_wins_and_lists_extend);
+	tcase_add_test(tc, config_empty_and_internal_variables_do_nothing);
+	tcase_add_test(tc, config_gateway_default_leaves_no_room);
 	tcase_add_loop_test(
-		c, config_file_mistakes_name_file_line_and_key, 0, ARRAY_LEN(bad_files));
+		tc, config_file_mistakes_name_file_line_and_key, 0, ARRAY_LEN(bad_files));
 	tcase_add_loop_test(
-		c, config_variable_mistakes_name_the_variable, 0, ARRAY_LEN(bad_variables));
-	tcase_add_test(c, config_file_limits);
-	tcase_add_test(c, config_file_is_found_in_the_users_directory);
-	tcase_add_test(c, config_bypass_rules_choose_by_network_and_port);
+		tc, config_variable_mistakes_name_the_variable, 0, ARRAY_LEN(bad_variables));
+	tcase_add_test(tc, config_file_limits);
+	tcase_add_test(tc, config_file_is_found_in_the_users_directory);
+	tcase_add_test(tc, config_bypass_rules_choose_by_network_and_port);
 	tcase_add_loop_test(
-		c, config_every_key_has_help_and_a_valid_default, 0, (int)config_key_count);
-	tcase_add_test(c, config_of_the_process_is_loaded_once);
-	tcase_add_test(c, config_error_keeps_fallback_and_off);
-	tcase_add_loop_test(c, config_page_has_every_key, 0, (int)config_key_count);
-	suite_add_tcase(s, c);
-	return s;
+		tc, config_every_key_has_help_and_a_valid_default, 0, (int)config_key_count);
+	tcase_add_test(tc, config_of_the_process_is_loaded_once);
+	tcase_add_test(tc, config_error_keeps_fallback_and_off);
+	tcase_add_loop_test(tc, config_page_has_every_key, 0, (int)config_key_count);
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("config", 0, add_tests);
 }

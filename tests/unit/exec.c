@@ -356,11 +356,8 @@ START_TEST(exec_env_put_back)
 }
 END_TEST
 
-static Suite *exec_suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("exec");
-	TCase *tc = tcase_create("exec");
-
 	tcase_add_test(tc, exec_target_elf);
 	tcase_add_test(tc, exec_target_broken);
 	tcase_add_test(tc, exec_target_secure);
@@ -373,8 +370,6 @@ static Suite *exec_suite(void)
 	tcase_add_test(tc, exec_env_bare_name);
 	tcase_add_test(tc, exec_env_not_named);
 	tcase_add_test(tc, exec_env_put_back);
-	suite_add_tcase(suite, tc);
-	return suite;
 }
 
 static void remove_folder(void)
@@ -392,7 +387,7 @@ int main(void)
 
 	if (!mkdtemp(folder))
 		return 1;
-	ret = check_lines_main(exec_suite);
+	ret = check_lines_case("exec", 0, add_tests);
 	remove_folder();
 	return ret;
 }

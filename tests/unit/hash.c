@@ -102,19 +102,14 @@ START_TEST(hash_remove_of_a_stranger_changes_nothing)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("hash");
-	TCase *tc = tcase_create("hash");
-
-	suite_add_tcase(suite, tc);
 	tcase_add_test(tc, hash_finds_all_while_it_grows_and_shrinks);
 	tcase_add_test(tc, hash_walks_equal_hashes);
 	tcase_add_test(tc, hash_remove_of_a_stranger_changes_nothing);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("hash", 0, add_tests);
 }

@@ -549,36 +549,31 @@ START_TEST(host_start_leaves_no_child)
 }
 END_TEST
 
-static Suite *make_suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("host");
-	TCase *tcase = tcase_create("host");
-
-	tcase_add_checked_fixture(tcase, setup, teardown);
-	tcase_add_test(tcase, host_starts_once);
-	tcase_add_test(tcase, host_is_shared_and_outlives_a_member);
-	tcase_add_test(tcase, host_started_by_many_at_once);
-	tcase_add_test(tcase, host_started_again_and_again);
-	tcase_add_test(tcase, host_address_must_agree);
-	tcase_add_test(tcase, host_fork_shares_sockets);
-	tcase_add_test(tcase, host_fork_death_closes);
-	tcase_add_test(tcase, host_exec_lets_go);
-	tcase_add_test(tcase, host_death_in_the_lock);
-	tcase_add_test(tcase, host_keeper_is_never_deaf);
-	tcase_add_test(tcase, host_sleep_ends_at_the_deadline);
-	tcase_add_test(tcase, host_sleep_sees_descriptors);
-	tcase_add_test(tcase, host_sleep_is_interrupted);
-	tcase_add_test(tcase, host_wakes_threads);
-	tcase_add_test(tcase, host_slots_come_back);
-	tcase_add_test(tcase, host_grows);
-	tcase_add_test(tcase, host_ends_with_its_last_member);
-	tcase_add_test(tcase, host_stays_when_told);
-	tcase_add_test(tcase, host_start_leaves_no_child);
-	suite_add_tcase(suite, tcase);
-	return suite;
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, host_starts_once);
+	tcase_add_test(tc, host_is_shared_and_outlives_a_member);
+	tcase_add_test(tc, host_started_by_many_at_once);
+	tcase_add_test(tc, host_started_again_and_again);
+	tcase_add_test(tc, host_address_must_agree);
+	tcase_add_test(tc, host_fork_shares_sockets);
+	tcase_add_test(tc, host_fork_death_closes);
+	tcase_add_test(tc, host_exec_lets_go);
+	tcase_add_test(tc, host_death_in_the_lock);
+	tcase_add_test(tc, host_keeper_is_never_deaf);
+	tcase_add_test(tc, host_sleep_ends_at_the_deadline);
+	tcase_add_test(tc, host_sleep_sees_descriptors);
+	tcase_add_test(tc, host_sleep_is_interrupted);
+	tcase_add_test(tc, host_wakes_threads);
+	tcase_add_test(tc, host_slots_come_back);
+	tcase_add_test(tc, host_grows);
+	tcase_add_test(tc, host_ends_with_its_last_member);
+	tcase_add_test(tc, host_stays_when_told);
+	tcase_add_test(tc, host_start_leaves_no_child);
 }
 
 int main(void)
 {
-	return check_lines_main(make_suite);
+	return check_lines_case("host", 0, add_tests);
 }

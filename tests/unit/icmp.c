@@ -111,20 +111,15 @@ START_TEST(icmp_frag_needed_lowers_the_path_mtu_of_a_live_socket)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("icmp");
-	TCase *tc = tcase_create("icmp");
-
-	suite_add_tcase(suite, tc);
 	tcase_add_test(tc, icmp_unreachable_quotes_and_sums);
 	tcase_add_test(tc, icmp_errors_reach_the_connected_socket);
 	tcase_add_test(tc, icmp_port_unreachable_over_loopback);
 	tcase_add_test(tc, icmp_frag_needed_lowers_the_path_mtu_of_a_live_socket);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("icmp", 0, add_tests);
 }

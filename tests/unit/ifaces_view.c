@@ -401,26 +401,21 @@ START_TEST(ifaces_message_survives_any_request)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *s = suite_create("ifaces");
-	TCase *c = tcase_create("ifaces");
-
-	tcase_add_checked_fixture(c, setup, NULL);
-	tcase_add_test(c, ifaces_getifaddrs_lists_links_then_addresses);
-	tcase_add_test(c, ifaces_names_and_numbers);
-	tcase_add_test(c, ifaces_ioctl_describes_the_device);
-	tcase_add_test(c, ifaces_ioctl_lists_what_fits);
-	tcase_add_test(c, ifaces_netlink_dumps);
-	tcase_add_test(c, ifaces_netlink_cuts_what_does_not_fit);
-	tcase_add_test(c, ifaces_netlink_says_the_way_to_an_address);
-	tcase_add_test(c, ifaces_netlink_errors);
-	tcase_add_test(c, ifaces_message_survives_any_request);
-	suite_add_tcase(s, c);
-	return s;
+	tcase_add_checked_fixture(tc, setup, NULL);
+	tcase_add_test(tc, ifaces_getifaddrs_lists_links_then_addresses);
+	tcase_add_test(tc, ifaces_names_and_numbers);
+	tcase_add_test(tc, ifaces_ioctl_describes_the_device);
+	tcase_add_test(tc, ifaces_ioctl_lists_what_fits);
+	tcase_add_test(tc, ifaces_netlink_dumps);
+	tcase_add_test(tc, ifaces_netlink_cuts_what_does_not_fit);
+	tcase_add_test(tc, ifaces_netlink_says_the_way_to_an_address);
+	tcase_add_test(tc, ifaces_netlink_errors);
+	tcase_add_test(tc, ifaces_message_survives_any_request);
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("ifaces", 0, add_tests);
 }

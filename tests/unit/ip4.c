@@ -473,12 +473,8 @@ START_TEST(netif_subnets)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("ip4");
-	TCase *tc = tcase_create("ip4");
-
-	suite_add_tcase(suite, tc);
 	tcase_add_test(tc, route_longest_prefix_then_metric);
 	tcase_add_test(tc, route_kinds_of_destination);
 	tcase_add_test(tc, route_without_gateway);
@@ -496,10 +492,9 @@ static Suite *suite(void)
 	tcase_add_test(tc, ip_keeps_loopback_addresses_off_the_wire);
 	tcase_add_test(tc, ip_accepts_super_frames);
 	tcase_add_test(tc, netif_subnets);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("ip4", 0, add_tests);
 }

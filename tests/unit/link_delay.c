@@ -74,19 +74,14 @@ START_TEST(link_delay_is_bounded)
 }
 END_TEST
 
-static Suite *make_suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("link-delay");
-	TCase *tests = tcase_create("delay");
-
-	tcase_add_test(tests, link_delay_orders_by_time_then_arrival);
-	tcase_add_test(tests, link_delay_waits_until_due);
-	tcase_add_test(tests, link_delay_is_bounded);
-	suite_add_tcase(suite, tests);
-	return suite;
+	tcase_add_test(tc, link_delay_orders_by_time_then_arrival);
+	tcase_add_test(tc, link_delay_waits_until_due);
+	tcase_add_test(tc, link_delay_is_bounded);
 }
 
 int main(void)
 {
-	return check_lines_main(make_suite);
+	return check_lines_case("link-delay", 0, add_tests);
 }

@@ -267,27 +267,22 @@ START_TEST(link_wrong_quantities)
 }
 END_TEST
 
-static Suite *make_suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("link");
-	TCase *tests = tcase_create("impair");
-
-	tcase_add_test(tests, link_same_seed_same_fates);
-	tcase_add_test(tests, link_settings_are_independent);
-	tcase_add_test(tests, link_rates_are_as_asked);
-	tcase_add_test(tests, link_marks);
-	tcase_add_test(tests, link_extremes);
-	tcase_add_test(tests, link_jitter_keeps_order);
-	tcase_add_test(tests, link_reordered_frames_are_overtaken);
-	tcase_add_test(tests, link_rate_and_queue);
-	tcase_add_test(tests, link_flips_one_bit_of_ip_only);
-	tcase_add_test(tests, link_quantities);
-	tcase_add_test(tests, link_wrong_quantities);
-	suite_add_tcase(suite, tests);
-	return suite;
+	tcase_add_test(tc, link_same_seed_same_fates);
+	tcase_add_test(tc, link_settings_are_independent);
+	tcase_add_test(tc, link_rates_are_as_asked);
+	tcase_add_test(tc, link_marks);
+	tcase_add_test(tc, link_extremes);
+	tcase_add_test(tc, link_jitter_keeps_order);
+	tcase_add_test(tc, link_reordered_frames_are_overtaken);
+	tcase_add_test(tc, link_rate_and_queue);
+	tcase_add_test(tc, link_flips_one_bit_of_ip_only);
+	tcase_add_test(tc, link_quantities);
+	tcase_add_test(tc, link_wrong_quantities);
 }
 
 int main(void)
 {
-	return check_lines_main(make_suite);
+	return check_lines_case("link", 0, add_tests);
 }

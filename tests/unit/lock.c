@@ -260,26 +260,21 @@ START_TEST(lock_keeps_pending_operation)
 }
 END_TEST
 
-static Suite *make_suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("lock");
-	TCase *tcase = tcase_create("lock");
-
-	tcase_add_checked_fixture(tcase, setup, NULL);
-	tcase_add_test(tcase, lock_excludes_threads);
-	tcase_add_test(tcase, lock_excludes_processes);
-	tcase_add_test(tcase, lock_owner_killed);
-	tcase_add_test(tcase, lock_owner_thread_ended);
-	tcase_add_test(tcase, lock_owner_of_raw_clone_killed);
-	tcase_add_test(tcase, lock_owner_stopped);
-	tcase_add_test(tcase, lock_waiter_killed);
-	tcase_add_test(tcase, lock_random_deaths);
-	tcase_add_test(tcase, lock_keeps_pending_operation);
-	suite_add_tcase(suite, tcase);
-	return suite;
+	tcase_add_checked_fixture(tc, setup, NULL);
+	tcase_add_test(tc, lock_excludes_threads);
+	tcase_add_test(tc, lock_excludes_processes);
+	tcase_add_test(tc, lock_owner_killed);
+	tcase_add_test(tc, lock_owner_thread_ended);
+	tcase_add_test(tc, lock_owner_of_raw_clone_killed);
+	tcase_add_test(tc, lock_owner_stopped);
+	tcase_add_test(tc, lock_waiter_killed);
+	tcase_add_test(tc, lock_random_deaths);
+	tcase_add_test(tc, lock_keeps_pending_operation);
 }
 
 int main(void)
 {
-	return check_lines_main(make_suite);
+	return check_lines_case("lock", 0, add_tests);
 }

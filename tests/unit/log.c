@@ -105,21 +105,16 @@ START_TEST(counters_have_names)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("log");
-	TCase *tc = tcase_create("log");
-
-	suite_add_tcase(suite, tc);
 	tcase_add_test(tc, log_formats);
 	tcase_add_test(tc, log_obeys_the_mask);
 	tcase_add_test(tc, log_reports_lost_lines_in_place);
 	tcase_add_test(tc, log_cuts_long_lines_and_control_characters);
 	tcase_add_test(tc, counters_have_names);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("log", 0, add_tests);
 }

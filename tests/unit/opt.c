@@ -258,27 +258,22 @@ START_TEST(M12_no_memory_disclosed)
 }
 END_TEST
 
-static Suite *opt_suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("opt");
-	TCase *t = tcase_create("opt");
-
-	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_add_test(t, opt_socket_protocols);
-	tcase_add_test(t, opt_buffers_doubled_and_clamped);
-	tcase_add_test(t, opt_lengths);
-	tcase_add_test(t, opt_linger_and_timeouts);
-	tcase_add_test(t, opt_refusals);
-	tcase_add_test(t, opt_tos_sets_priority);
-	tcase_add_test(t, opt_ip_options_checked);
-	tcase_add_test(t, opt_min_ttl);
-	tcase_add_test(t, opt_filter_on_a_listener);
-	tcase_add_test(t, M12_no_memory_disclosed);
-	suite_add_tcase(suite, t);
-	return suite;
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, opt_socket_protocols);
+	tcase_add_test(tc, opt_buffers_doubled_and_clamped);
+	tcase_add_test(tc, opt_lengths);
+	tcase_add_test(tc, opt_linger_and_timeouts);
+	tcase_add_test(tc, opt_refusals);
+	tcase_add_test(tc, opt_tos_sets_priority);
+	tcase_add_test(tc, opt_ip_options_checked);
+	tcase_add_test(tc, opt_min_ttl);
+	tcase_add_test(tc, opt_filter_on_a_listener);
+	tcase_add_test(tc, M12_no_memory_disclosed);
 }
 
 int main(void)
 {
-	return check_lines_main(opt_suite);
+	return check_lines_case("opt", 0, add_tests);
 }

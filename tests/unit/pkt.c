@@ -194,12 +194,8 @@ START_TEST(tx_ring_hands_out_in_order_and_refuses_when_full)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("pkt");
-	TCase *tc = tcase_create("pkt");
-
-	suite_add_tcase(suite, tc);
 	tcase_add_test(tc, pkt_takes_the_smallest_kind_that_fits);
 	tcase_add_test(tc, pkt_takes_a_larger_kind_when_memory_has_gone_there);
 	tcase_add_test(tc, pkt_accessors_check_bounds);
@@ -209,10 +205,9 @@ static Suite *suite(void)
 	tcase_add_test(tc, frame_shares_packets_and_sums_over_odd_pieces);
 	tcase_add_test(tc, frame_bounds);
 	tcase_add_test(tc, tx_ring_hands_out_in_order_and_refuses_when_full);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("pkt", 0, add_tests);
 }

@@ -270,28 +270,23 @@ START_TEST(port_reuseport_spreads)
 }
 END_TEST
 
-static Suite *port_suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("port");
-	TCase *t = tcase_create("port");
-
-	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_add_loop_test(t, port_bind_pairs, 0, ARRAY_LEN(pairs));
-	tcase_add_test(t, port_second_listener_refused);
-	tcase_add_test(t, port_bind_errors);
-	tcase_add_test(t, port_bind_foreign_with_freebind);
-	tcase_add_test(t, port_bind_address_no_port);
-	tcase_add_test(t, port_range_narrowed);
-	tcase_add_test(t, F2_port_ephemeral_random);
-	tcase_add_test(t, port_all_taken);
-	tcase_add_test(t, port_connect_shares);
-	tcase_add_test(t, port_lookup_scores);
-	tcase_add_test(t, port_reuseport_spreads);
-	suite_add_tcase(suite, t);
-	return suite;
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_loop_test(tc, port_bind_pairs, 0, ARRAY_LEN(pairs));
+	tcase_add_test(tc, port_second_listener_refused);
+	tcase_add_test(tc, port_bind_errors);
+	tcase_add_test(tc, port_bind_foreign_with_freebind);
+	tcase_add_test(tc, port_bind_address_no_port);
+	tcase_add_test(tc, port_range_narrowed);
+	tcase_add_test(tc, F2_port_ephemeral_random);
+	tcase_add_test(tc, port_all_taken);
+	tcase_add_test(tc, port_connect_shares);
+	tcase_add_test(tc, port_lookup_scores);
+	tcase_add_test(tc, port_reuseport_spreads);
 }
 
 int main(void)
 {
-	return check_lines_main(port_suite);
+	return check_lines_case("port", 0, add_tests);
 }

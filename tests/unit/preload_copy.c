@@ -106,21 +106,16 @@ START_TEST(copy_file_beyond_its_end_is_efault)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *s = suite_create("copy");
-	TCase *t = tcase_create("copy");
-
-	tcase_add_checked_fixture(t, setup, NULL);
-	tcase_add_test(t, copy_every_length);
-	tcase_add_test(t, copy_large);
-	tcase_add_test(t, copy_bad_pointer_is_efault);
-	tcase_add_test(t, copy_file_beyond_its_end_is_efault);
-	suite_add_tcase(s, t);
-	return s;
+	tcase_add_checked_fixture(tc, setup, NULL);
+	tcase_add_test(tc, copy_every_length);
+	tcase_add_test(tc, copy_large);
+	tcase_add_test(tc, copy_bad_pointer_is_efault);
+	tcase_add_test(tc, copy_file_beyond_its_end_is_efault);
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("copy", 0, add_tests);
 }

@@ -131,22 +131,17 @@ START_TEST(fdtable_one_last_close)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *s = suite_create("fdtable");
-	TCase *t = tcase_create("fdtable");
-
-	tcase_add_test(t, fdtable_set_find_clear);
-	tcase_add_test(t, fdtable_any_number_may_be_asked);
-	tcase_add_test(t, fdtable_reused_number_is_noticed);
-	tcase_add_test(t, fdtable_count_over_chunks);
-	tcase_add_test(t, fdtable_pin_takes_the_close_over);
-	tcase_add_test(t, fdtable_one_last_close);
-	suite_add_tcase(s, t);
-	return s;
+	tcase_add_test(tc, fdtable_set_find_clear);
+	tcase_add_test(tc, fdtable_any_number_may_be_asked);
+	tcase_add_test(tc, fdtable_reused_number_is_noticed);
+	tcase_add_test(tc, fdtable_count_over_chunks);
+	tcase_add_test(tc, fdtable_pin_takes_the_close_over);
+	tcase_add_test(tc, fdtable_one_last_close);
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("fdtable", 0, add_tests);
 }

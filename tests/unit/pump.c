@@ -375,26 +375,20 @@ START_TEST(pump_listener_is_refused)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *s = suite_create("pump");
-	TCase *t = tcase_create("pump");
-
-	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_set_timeout(t, 60);
-	tcase_add_loop_test(t, pump_random_transfer, 0, 8);
-	tcase_add_test(t, pump_close_delivers);
-	tcase_add_test(t, pump_unread_resets);
-	tcase_add_test(t, pump_back_pressure);
-	tcase_add_test(t, pump_switch_keeps_order);
-	tcase_add_test(t, pump_shut_down_is_not_closed);
-	tcase_add_test(t, pump_many);
-	tcase_add_test(t, pump_listener_is_refused);
-	suite_add_tcase(s, t);
-	return s;
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_loop_test(tc, pump_random_transfer, 0, 8);
+	tcase_add_test(tc, pump_close_delivers);
+	tcase_add_test(tc, pump_unread_resets);
+	tcase_add_test(tc, pump_back_pressure);
+	tcase_add_test(tc, pump_switch_keeps_order);
+	tcase_add_test(tc, pump_shut_down_is_not_closed);
+	tcase_add_test(tc, pump_many);
+	tcase_add_test(tc, pump_listener_is_refused);
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("pump", 60, add_tests);
 }

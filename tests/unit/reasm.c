@@ -110,19 +110,14 @@ START_TEST(reasm_keeps_the_first_header_for_errors)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("reasm");
-	TCase *tc = tcase_create("reasm");
-
-	suite_add_tcase(suite, tc);
 	tcase_add_loop_test(tc, reasm_of_random_cuts_in_random_order, 0, 4);
 	tcase_add_test(tc, reasm_of_many_datagrams_at_a_time);
 	tcase_add_test(tc, reasm_keeps_the_first_header_for_errors);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("reasm", 0, add_tests);
 }

@@ -314,19 +314,14 @@ START_TEST(repair_after_a_death_at_any_moment)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("repair");
-	TCase *tc = tcase_create("repair");
-
-	suite_add_tcase(suite, tc);
 	tcase_set_timeout(tc, getenv("LONG") ? 1800 : 120);
 	tcase_add_test(tc, repair_of_a_whole_engine_changes_nothing);
 	tcase_add_loop_test(tc, repair_after_a_death_at_any_moment, 0, 4);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("repair", 0, add_tests);
 }

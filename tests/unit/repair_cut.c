@@ -698,19 +698,14 @@ static void setup(void)
 	ck_assert_ptr_ne(shared, MAP_FAILED);
 }
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("repair");
-	TCase *tc = tcase_create("cut");
-
-	suite_add_tcase(suite, tc);
 	tcase_set_timeout(tc, getenv("LONG") ? 1800 : 120);
 	tcase_add_checked_fixture(tc, setup, NULL);
 	tcase_add_loop_test(tc, repair_after_a_cut, 0, ARRAY_LEN(scenes));
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("repair", 0, add_tests);
 }

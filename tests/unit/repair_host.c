@@ -325,13 +325,8 @@ START_TEST(repair_of_a_socket_without_a_number)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("repair");
-	TCase *tc = tcase_create("host");
-
-	suite_add_tcase(suite, tc);
-	tcase_set_timeout(tc, 60);
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, repair_keeps_the_buffers_of_the_driver);
 	tcase_add_test(tc, repair_hangs_up_waiters);
@@ -341,10 +336,9 @@ static Suite *suite(void)
 	tcase_add_test(tc, repair_counts_holders);
 	tcase_add_test(tc, repair_of_a_fork_that_was_not);
 	tcase_add_test(tc, repair_of_a_socket_without_a_number);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("repair", 60, add_tests);
 }

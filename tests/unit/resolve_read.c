@@ -296,27 +296,22 @@ START_TEST(resolve_hosts_lines)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *s = suite_create("resolve");
-	TCase *c = tcase_create("resolve");
-
-	tcase_add_test(c, resolve_answer_with_addresses);
-	tcase_add_test(c, resolve_answer_through_cnames);
-	tcase_add_test(c, resolve_answer_without_the_name);
-	tcase_add_test(c, resolve_answer_with_wrong_lengths);
-	tcase_add_test(c, resolve_answer_with_names);
-	tcase_add_test(c, resolve_answer_has_more_than_is_kept);
-	tcase_add_test(c, resolve_answers_mutated);
-	tcase_add_test(c, resolve_conf_is_read_as_libc_reads_it);
-	tcase_add_test(c, resolve_conf_loopback_is_the_kernels);
-	tcase_add_test(c, resolve_conf_takes_the_configurations_servers);
-	tcase_add_test(c, resolve_hosts_lines);
-	suite_add_tcase(s, c);
-	return s;
+	tcase_add_test(tc, resolve_answer_with_addresses);
+	tcase_add_test(tc, resolve_answer_through_cnames);
+	tcase_add_test(tc, resolve_answer_without_the_name);
+	tcase_add_test(tc, resolve_answer_with_wrong_lengths);
+	tcase_add_test(tc, resolve_answer_with_names);
+	tcase_add_test(tc, resolve_answer_has_more_than_is_kept);
+	tcase_add_test(tc, resolve_answers_mutated);
+	tcase_add_test(tc, resolve_conf_is_read_as_libc_reads_it);
+	tcase_add_test(tc, resolve_conf_loopback_is_the_kernels);
+	tcase_add_test(tc, resolve_conf_takes_the_configurations_servers);
+	tcase_add_test(tc, resolve_hosts_lines);
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("resolve", 0, add_tests);
 }

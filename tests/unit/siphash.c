@@ -60,19 +60,14 @@ START_TEST(random_below_is_even)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("siphash");
-	TCase *tc = tcase_create("siphash");
-
-	suite_add_tcase(suite, tc);
 	tcase_add_test(tc, siphash_vectors_of_the_reference);
 	tcase_add_test(tc, random_repeats_with_the_seed_and_differs_without);
 	tcase_add_test(tc, random_below_is_even);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("siphash", 0, add_tests);
 }

@@ -132,12 +132,8 @@ START_TEST(stack_refuses_too_little_memory)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("slab");
-	TCase *tc = tcase_create("slab");
-
-	suite_add_tcase(suite, tc);
 	tcase_add_test(tc, slab_gives_zeroed_objects);
 	tcase_add_test(tc, slab_catches_stale_refs);
 	tcase_add_test(tc, slab_refuses_foreign_refs);
@@ -145,10 +141,9 @@ static Suite *suite(void)
 	tcase_add_test(tc, slab_finds_every_object_over_many_spans);
 	tcase_add_test(tc, slab_reports_a_full_region_and_goes_on_when_it_grows);
 	tcase_add_test(tc, stack_refuses_too_little_memory);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("slab", 0, add_tests);
 }

@@ -367,26 +367,21 @@ START_TEST(tapio_capture_bpf_as_libpcap)
 }
 END_TEST
 
-static Suite *make_suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("tapio-capture");
-	TCase *tests = tcase_create("capture");
-
-	tcase_add_checked_fixture(tests, set_up, tear_down);
-	tcase_add_test(tests, tapio_capture_records);
-	tcase_add_loop_test(tests, tapio_capture_completes_checksums, 2, 60);
-	tcase_add_test(tests, tapio_capture_super_frame);
-	tcase_add_test(tests, tapio_capture_filters);
-	tcase_add_test(tests, tapio_capture_refuses);
-	tcase_add_test(tests, tapio_capture_writers_do_not_mix);
-	tcase_add_test(tests, tapio_capture_stops_at_file_limit);
-	tcase_add_test(tests, tapio_capture_is_read_by_tcpdump_and_tshark);
-	tcase_add_test(tests, tapio_capture_bpf_as_libpcap);
-	suite_add_tcase(suite, tests);
-	return suite;
+	tcase_add_checked_fixture(tc, set_up, tear_down);
+	tcase_add_test(tc, tapio_capture_records);
+	tcase_add_loop_test(tc, tapio_capture_completes_checksums, 2, 60);
+	tcase_add_test(tc, tapio_capture_super_frame);
+	tcase_add_test(tc, tapio_capture_filters);
+	tcase_add_test(tc, tapio_capture_refuses);
+	tcase_add_test(tc, tapio_capture_writers_do_not_mix);
+	tcase_add_test(tc, tapio_capture_stops_at_file_limit);
+	tcase_add_test(tc, tapio_capture_is_read_by_tcpdump_and_tshark);
+	tcase_add_test(tc, tapio_capture_bpf_as_libpcap);
 }
 
 int main(void)
 {
-	return check_lines_main(make_suite);
+	return check_lines_case("tapio-capture", 0, add_tests);
 }

@@ -211,25 +211,20 @@ START_TEST(tcp_cubic_undo)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *s = suite_create("tcp_cubic");
-	TCase *c = tcase_create("cubic");
-
-	tcase_add_test(c, tcp_cubic_decrease);
-	tcase_add_test(c, tcp_cubic_slow_start);
-	tcase_add_test(c, tcp_cubic_curve);
-	tcase_add_test(c, tcp_cubic_reno_friendly);
-	tcase_add_test(c, tcp_cubic_fast_convergence);
-	tcase_add_test(c, tcp_cubic_idle);
-	tcase_add_test(c, tcp_cubic_bounds);
-	tcase_add_test(c, tcp_cubic_timeout);
-	tcase_add_test(c, tcp_cubic_undo);
-	suite_add_tcase(s, c);
-	return s;
+	tcase_add_test(tc, tcp_cubic_decrease);
+	tcase_add_test(tc, tcp_cubic_slow_start);
+	tcase_add_test(tc, tcp_cubic_curve);
+	tcase_add_test(tc, tcp_cubic_reno_friendly);
+	tcase_add_test(tc, tcp_cubic_fast_convergence);
+	tcase_add_test(tc, tcp_cubic_idle);
+	tcase_add_test(tc, tcp_cubic_bounds);
+	tcase_add_test(tc, tcp_cubic_timeout);
+	tcase_add_test(tc, tcp_cubic_undo);
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("tcp_cubic", 0, add_tests);
 }

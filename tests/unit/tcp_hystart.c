@@ -162,24 +162,19 @@ START_TEST(tcp_hystart_left)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *s = suite_create("tcp_hystart");
-	TCase *c = tcase_create("hystart");
-
-	tcase_add_test(c, tcp_hystart_steady);
-	tcase_add_test(c, tcp_hystart_threshold);
-	tcase_add_test(c, tcp_hystart_samples);
-	tcase_add_test(c, tcp_hystart_least);
-	tcase_add_test(c, tcp_hystart_conservative);
-	tcase_add_test(c, tcp_hystart_resumes);
-	tcase_add_test(c, tcp_hystart_first_only);
-	tcase_add_test(c, tcp_hystart_left);
-	suite_add_tcase(s, c);
-	return s;
+	tcase_add_test(tc, tcp_hystart_steady);
+	tcase_add_test(tc, tcp_hystart_threshold);
+	tcase_add_test(tc, tcp_hystart_samples);
+	tcase_add_test(tc, tcp_hystart_least);
+	tcase_add_test(tc, tcp_hystart_conservative);
+	tcase_add_test(tc, tcp_hystart_resumes);
+	tcase_add_test(tc, tcp_hystart_first_only);
+	tcase_add_test(tc, tcp_hystart_left);
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("tcp_hystart", 0, add_tests);
 }

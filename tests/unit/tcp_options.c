@@ -162,22 +162,17 @@ START_TEST(tcp_options_round_trip)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *s = suite_create("tcp_options");
-	TCase *c = tcase_create("options");
-
-	tcase_add_test(c, tcp_options_syn);
-	tcase_add_test(c, tcp_options_unknown_skipped);
-	tcase_add_test(c, tcp_options_malformed);
-	tcase_add_loop_test(c, tcp_options_random, 0, 3);
-	tcase_add_test(c, tcp_options_round_trip);
-	tcase_add_test(c, tcp_options_cookies);
-	suite_add_tcase(s, c);
-	return s;
+	tcase_add_test(tc, tcp_options_syn);
+	tcase_add_test(tc, tcp_options_unknown_skipped);
+	tcase_add_test(tc, tcp_options_malformed);
+	tcase_add_loop_test(tc, tcp_options_random, 0, 3);
+	tcase_add_test(tc, tcp_options_round_trip);
+	tcase_add_test(tc, tcp_options_cookies);
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("tcp_options", 0, add_tests);
 }

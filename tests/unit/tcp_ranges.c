@@ -110,19 +110,14 @@ START_TEST(tcp_ranges_invalid)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *s = suite_create("tcp_ranges");
-	TCase *c = tcase_create("ranges");
-
-	tcase_add_loop_test(c, tcp_ranges_against_map, 0, 16);
-	tcase_add_test(c, tcp_ranges_opened);
-	tcase_add_test(c, tcp_ranges_invalid);
-	suite_add_tcase(s, c);
-	return s;
+	tcase_add_loop_test(tc, tcp_ranges_against_map, 0, 16);
+	tcase_add_test(tc, tcp_ranges_opened);
+	tcase_add_test(tc, tcp_ranges_invalid);
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("tcp_ranges", 0, add_tests);
 }

@@ -105,23 +105,18 @@ START_TEST(tcp_cc_names)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *s = suite_create("tcp_reno");
-	TCase *c = tcase_create("reno");
-
-	tcase_add_test(c, tcp_reno_initial_window);
-	tcase_add_test(c, tcp_reno_slow_start);
-	tcase_add_test(c, tcp_reno_avoidance);
-	tcase_add_test(c, tcp_reno_avoidance_fraction);
-	tcase_add_test(c, tcp_reno_not_limited);
-	tcase_add_test(c, tcp_reno_loss);
-	tcase_add_test(c, tcp_cc_names);
-	suite_add_tcase(s, c);
-	return s;
+	tcase_add_test(tc, tcp_reno_initial_window);
+	tcase_add_test(tc, tcp_reno_slow_start);
+	tcase_add_test(tc, tcp_reno_avoidance);
+	tcase_add_test(tc, tcp_reno_avoidance_fraction);
+	tcase_add_test(tc, tcp_reno_not_limited);
+	tcase_add_test(tc, tcp_reno_loss);
+	tcase_add_test(tc, tcp_cc_names);
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("tcp_reno", 0, add_tests);
 }

@@ -43,19 +43,14 @@ START_TEST(tcp_rtt_backoff)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *s = suite_create("tcp_rtt");
-	TCase *c = tcase_create("rtt");
-
-	tcase_add_test(c, tcp_rtt_first_sample);
-	tcase_add_test(c, tcp_rtt_bounds);
-	tcase_add_test(c, tcp_rtt_backoff);
-	suite_add_tcase(s, c);
-	return s;
+	tcase_add_test(tc, tcp_rtt_first_sample);
+	tcase_add_test(tc, tcp_rtt_bounds);
+	tcase_add_test(tc, tcp_rtt_backoff);
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("tcp_rtt", 0, add_tests);
 }

@@ -658,11 +658,9 @@ START_TEST(tether_storm)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
 	static const int types[] = {SOCK_STREAM, SOCK_DGRAM};
-	Suite *s = suite_create("tether");
-	TCase *tc = tcase_create("tether");
 
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_set_timeout(tc, getenv("LONG") ? 600 : 60);
@@ -682,11 +680,9 @@ static Suite *suite(void)
 	tcase_add_loop_test(tc, tether_shut_down_is_not_closed, types[0], types[1] + 1);
 	tcase_add_test(tc, tether_keeps_the_keeper);
 	tcase_add_test(tc, tether_storm);
-	suite_add_tcase(s, tc);
-	return s;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("tether", 0, add_tests);
 }

@@ -777,50 +777,45 @@ START_TEST(udp_filter)
 }
 END_TEST
 
-static Suite *udp_suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("udp");
-	TCase *t = tcase_create("udp");
-
-	tcase_add_checked_fixture(t, setup, teardown);
-	tcase_add_test(t, udp_over_loopback);
-	tcase_add_test(t, udp_to_own_address);
-	tcase_add_test(t, udp_wire_both_ways);
-	tcase_add_test(t, udp_zero_length);
-	tcase_add_test(t, udp_truncates_and_peeks);
-	tcase_add_test(t, udp_send_errors);
-	tcase_add_test(t, udp_largest_datagram);
-	tcase_add_test(t, udp_fragments_without_df);
-	tcase_add_test(t, udp_connected_filters);
-	tcase_add_test(t, udp_connect_unspec_dissolves);
-	tcase_add_test(t, udp_port_unreachable);
-	tcase_add_test(t, udp_error_queue);
-	tcase_add_test(t, udp_path_mtu);
-	tcase_add_test(t, udp_beyond_path_mtu);
-	tcase_add_test(t, udp_soft_errors_only_reported_when_asked);
-	tcase_add_test(t, udp_shutdown_ends_reading);
-	tcase_add_test(t, udp_receive_buffer_full);
-	tcase_add_test(t, udp_header_fields);
-	tcase_add_test(t, udp_no_check);
-	tcase_add_test(t, udp_lite_sends);
-	tcase_add_test(t, udp_lite_receives);
-	tcase_add_test(t, udp_segment);
-	tcase_add_test(t, udp_segment_by_the_device);
-	tcase_add_test(t, udp_gro_from_the_device);
-	tcase_add_test(t, udp_cork);
-	tcase_add_test(t, udp_plan_dropped);
-	tcase_add_test(t, udp_multicast_membership);
-	tcase_add_test(t, udp_multicast_sources);
-	tcase_add_test(t, udp_multicast_sending);
-	tcase_add_test(t, udp_broadcast);
-	tcase_add_test(t, udp_memory_exhausted);
-	tcase_add_test(t, udp_device_queue_full);
-	tcase_add_test(t, udp_filter);
-	suite_add_tcase(suite, t);
-	return suite;
+	tcase_add_checked_fixture(tc, setup, teardown);
+	tcase_add_test(tc, udp_over_loopback);
+	tcase_add_test(tc, udp_to_own_address);
+	tcase_add_test(tc, udp_wire_both_ways);
+	tcase_add_test(tc, udp_zero_length);
+	tcase_add_test(tc, udp_truncates_and_peeks);
+	tcase_add_test(tc, udp_send_errors);
+	tcase_add_test(tc, udp_largest_datagram);
+	tcase_add_test(tc, udp_fragments_without_df);
+	tcase_add_test(tc, udp_connected_filters);
+	tcase_add_test(tc, udp_connect_unspec_dissolves);
+	tcase_add_test(tc, udp_port_unreachable);
+	tcase_add_test(tc, udp_error_queue);
+	tcase_add_test(tc, udp_path_mtu);
+	tcase_add_test(tc, udp_beyond_path_mtu);
+	tcase_add_test(tc, udp_soft_errors_only_reported_when_asked);
+	tcase_add_test(tc, udp_shutdown_ends_reading);
+	tcase_add_test(tc, udp_receive_buffer_full);
+	tcase_add_test(tc, udp_header_fields);
+	tcase_add_test(tc, udp_no_check);
+	tcase_add_test(tc, udp_lite_sends);
+	tcase_add_test(tc, udp_lite_receives);
+	tcase_add_test(tc, udp_segment);
+	tcase_add_test(tc, udp_segment_by_the_device);
+	tcase_add_test(tc, udp_gro_from_the_device);
+	tcase_add_test(tc, udp_cork);
+	tcase_add_test(tc, udp_plan_dropped);
+	tcase_add_test(tc, udp_multicast_membership);
+	tcase_add_test(tc, udp_multicast_sources);
+	tcase_add_test(tc, udp_multicast_sending);
+	tcase_add_test(tc, udp_broadcast);
+	tcase_add_test(tc, udp_memory_exhausted);
+	tcase_add_test(tc, udp_device_queue_full);
+	tcase_add_test(tc, udp_filter);
 }
 
 int main(void)
 {
-	return check_lines_main(udp_suite);
+	return check_lines_case("udp", 0, add_tests);
 }

@@ -153,12 +153,8 @@ START_TEST(wheel_next_is_exact_while_few_timers_are_armed)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	Suite *suite = suite_create("wheel");
-	TCase *tc = tcase_create("wheel");
-
-	suite_add_tcase(suite, tc);
 	tcase_add_test(tc, wheel_serves_in_order_of_deadline);
 	tcase_add_test(tc, wheel_serves_equal_deadlines_in_the_order_they_were_armed);
 	tcase_add_test(tc, wheel_moves_and_cancels);
@@ -166,10 +162,9 @@ static Suite *suite(void)
 	tcase_add_test(tc, wheel_takes_the_farthest_deadline);
 	tcase_add_loop_test(tc, wheel_agrees_with_a_list, 0, 4);
 	tcase_add_test(tc, wheel_next_is_exact_while_few_timers_are_armed);
-	return suite;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("wheel", 0, add_tests);
 }
