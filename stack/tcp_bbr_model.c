@@ -104,8 +104,8 @@ u32 bbr_inflight_at_loss(const struct tcp *t, u32 in_flight, u32 lost, u32 size)
 /*
  * What arrives is less than the bandwidth by the pacing margin, by the gain with which it was sent
  * a round ago (DOWN's, Drain's), and by the losses that LossThresh tolerates. That much is given
- * back here, and rounds that the program or ProbeRTT kept small say nothing, which is not in the
- * draft: without it a round with a loss, however few, lowers the bounds below what the path
+ * back here, and rounds that the program or ProbeRTT kept small say nothing, nor do those in which
+ * Startup's losses are found, which is not in the draft: without it a round with a loss, however few, lowers the bounds below what the path
  * carries, by a tenth to three tenths until the next probe.
  */
 static void adapt_short_term(const struct tcp *t, struct bbr *b, bool app_limited)
@@ -113,7 +113,7 @@ static void adapt_short_term(const struct tcp *t, struct bbr *b, bool app_limite
 	u32 share = (100 - BBR_PACING_MARGIN - LOSS_THRESH) * MIN(b->gain, b->gain_before);
 	u64 bw = b->bw_latest * 10000 / share, inflight = b->inflight_latest * 10000ull / share;
 
-	if (app_limited)
+	if (app_limited || b->round_count <= b->drain_start_round + 1) /* Startup's losses */
 		return;
 	if (!b->loss_in_round || b->state == BBR_PROBE_BW_REFILL || b->state == BBR_PROBE_BW_UP ||
 		b->state == BBR_STARTUP) /* what probes is not held back */

@@ -497,6 +497,21 @@ START_TEST(tcp_bbr_short_term_down)
 }
 END_TEST
 
+/* What Startup lost is found in the two rounds after it. */
+START_TEST(tcp_bbr_short_term_startup)
+{
+	startup_losses(6, MSS, true);
+	ck_assert_uint_eq(b->state, BBR_DRAIN);
+	b->bw_probe_wait_ms = 1000000;
+	for (int i = 0; i < 2; i++) {
+		ck_assert(b->bw_shortterm == UINT64_MAX);
+		lose(MSS, 80 * MSS, 0);
+		round_of(20 * MSS);
+	}
+	ck_assert(b->bw_shortterm != UINT64_MAX);
+}
+END_TEST
+
 START_TEST(tcp_bbr_short_term_probing)
 {
 	up();
@@ -850,6 +865,7 @@ static void add_tests(TCase *tc)
 	tcase_add_test(tc, tcp_bbr_max_bw_limited);
 	tcase_add_test(tc, tcp_bbr_short_term);
 	tcase_add_test(tc, tcp_bbr_short_term_down);
+	tcase_add_test(tc, tcp_bbr_short_term_startup);
 	tcase_add_test(tc, tcp_bbr_short_term_probing);
 	tcase_add_test(tc, tcp_bbr_probe_rtt);
 	tcase_add_test(tc, tcp_bbr_probe_rtt_round);
