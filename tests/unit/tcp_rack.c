@@ -460,11 +460,8 @@ START_TEST(tcp_rack_waits_at_timeout)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	TCase *tc = tcase_create("tcp_rack");
-	Suite *of = suite_create("tcp_rack");
-
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, tcp_rack_newest);
 	tcase_add_test(tc, tcp_rack_first);
@@ -480,11 +477,9 @@ static Suite *suite(void)
 	tcase_add_test(tc, tcp_rack_reneged);
 	tcase_add_test(tc, tcp_rack_nothing_known);
 	tcase_add_test(tc, tcp_rack_waits_at_timeout);
-	suite_add_tcase(of, tc);
-	return of;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("tcp_rack", 0, add_tests);
 }

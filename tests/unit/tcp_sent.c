@@ -287,11 +287,8 @@ START_TEST(tcp_sent_joined)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	TCase *tc = tcase_create("tcp_sent");
-	Suite *s = suite_create("tcp_sent");
-
 	tcase_add_loop_test(tc, tcp_sent_as_its_model, 0, 8);
 	tcase_add_test(tc, tcp_sent_together_is_one_run);
 	tcase_add_test(tc, tcp_sent_full);
@@ -300,11 +297,9 @@ static Suite *suite(void)
 	tcase_add_test(tc, tcp_sent_room_in_front);
 	tcase_add_test(tc, tcp_sent_split_moves_less);
 	tcase_add_test(tc, tcp_sent_joined);
-	suite_add_tcase(s, tc);
-	return s;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("tcp_sent", 0, add_tests);
 }

@@ -178,11 +178,8 @@ START_TEST(tcp_tlp_answer)
 }
 END_TEST
 
-static Suite *suite(void)
+static void add_tests(TCase *tc)
 {
-	TCase *tc = tcase_create("tcp_tlp");
-	Suite *of = suite_create("tcp_tlp");
-
 	tcase_add_checked_fixture(tc, setup, teardown);
 	tcase_add_test(tc, tcp_tlp_due);
 	tcase_add_test(tc, tcp_tlp_one_segment);
@@ -190,11 +187,9 @@ static Suite *suite(void)
 	tcase_add_test(tc, tcp_tlp_window);
 	tcase_add_test(tc, tcp_tlp_no_more);
 	tcase_add_test(tc, tcp_tlp_answer);
-	suite_add_tcase(of, tc);
-	return of;
 }
 
 int main(void)
 {
-	return check_lines_main(suite);
+	return check_lines_case("tcp_tlp", 0, add_tests);
 }
