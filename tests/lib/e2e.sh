@@ -70,8 +70,8 @@ e2e_setup() {
 	[ "$(id -u)" -eq 0 ] && [ -c /dev/net/tun ] || return 1
 	E2E_DIR=$(mktemp -d /tmp/ustack-e2e.XXXXXX)
 	chmod 755 "$E2E_DIR"
-	# Where other users' programs can read it, too, wherever the tree lies.
-	[ ! -e "$BUILD/libustack.so" ] || install -m 644 "$BUILD/libustack.so" "$E2E_DIR"
+	# Where other users' programs can read it, too, wherever the tree lies; the keeper's program is looked for beside it.
+	[ ! -e "$BUILD/libustack.so" ] || install "$BUILD/libustack.so" "$BUILD/ustack" "$E2E_DIR"
 	trap e2e_cleanup EXIT
 	trap 'exit 143' TERM INT HUP
 	for ns in "$PEER_NS" "$APP_NS"; do
