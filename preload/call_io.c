@@ -111,24 +111,23 @@ static s64 send_long(struct call *c, const struct call_data *d, struct cursor *f
 	return n;
 }
 
-/* The bytes are on their way with the SYN: a blocking call waits for the handshake, as connect
- * (tcp_sendmsg_fastopen). */
-static s64 send_connected(struct call *c, const struct call_data *d, s64 sent)
+/* Bytes are on their way with the SYN: a blocking call waits for the handshake, as connect does
+ * (tcp_sendmsg_fastopen). 0, or why there is no connection. */
+static s64 send_connected(struct call *c, const struct call_data *d)
 {
-	const struct endpoint any = {.addr = addr_v4(0)}; /* of the connect that is on its way */
-	s64 ret = -EALREADY;
-
 	if (c->nonblocking || d->flags & MSG_DONTWAIT)
-		return sent;
+		return 0;
 	for (;;) {
+		s64 ret = 0;
+
 		host_enter();
 		if (call_look(c, true))
-			ret = sock_connect(c->stack, c->sk, &any);
+			ret = sock_connect_outcome(c->stack, c->sk);
 		host_leave();
 		if (ret != -EALREADY)
-			return ret < 0 ? ret : sent;
+			return ret;
 		if (call_block(c, EV_OUT, 0) < 0)
-			return sent;
+			return 0;
 	}
 }
 
@@ -136,7 +135,7 @@ static s64 send_once(struct call *c, const struct call_data *d)
 {
 	struct cursor from = {.iov = d->iov, .count = d->count};
 	u64 done = 0;
-	s64 n;
+	s64 n, failed;
 
 	for (;;) {
 		u64 left = d->len - done, memory = host_memory();
@@ -150,6 +149,9 @@ static s64 send_once(struct call *c, const struct call_data *d)
 			continue;
 		if (n > 0)
 			done += (u64)n;
+		if (n > 0 && c->stream && c->plan->flags & MSG_FASTOPEN &&
+			(failed = send_connected(c, d)) < 0)
+			return failed;
 		if (n >= 0 && (n == 0 || done == d->len || !c->stream))
 			break;
 		if (n == -EAGAIN)
@@ -157,8 +159,6 @@ static s64 send_once(struct call *c, const struct call_data *d)
 		if (n < 0)
 			break;
 	}
-	if (done && c->stream && c->plan->flags & MSG_FASTOPEN)
-		return send_connected(c, d, (s64)done);
 	return done ? (s64)done : n;
 }
 

@@ -296,6 +296,15 @@ int sock_connect(struct stack *s, ref r, const struct endpoint *remote)
 	return leave(s, ret);
 }
 
+int sock_connect_outcome(struct stack *s, ref r)
+{
+	struct sock *sk = enter(s, r);
+
+	if (!sk)
+		return -EBADF;
+	return leave(s, sk->flags & SOCK_CONNECT_PENDING ? connect_outcome(s, sk) : 0);
+}
+
 int sock_listen(struct stack *s, ref r, int backlog)
 {
 	struct sock *sk = enter(s, r);

@@ -271,6 +271,9 @@ int sock_bind(struct stack *s, ref sk, const struct endpoint *local);
  * the outcome once, 0 or the error; then -EISCONN. -EALREADY meanwhile. family FAMILY_NONE (AF_UNSPEC) dissolves.
  */
 int sock_connect(struct stack *s, ref sk, const struct endpoint *remote);
+
+/* What the next sock_connect would say of one that is on its way, told once; 0 when none is. */
+int sock_connect_outcome(struct stack *s, ref sk);
 int sock_listen(struct stack *s, ref sk, int backlog);
 /* A new socket for the oldest completed connection; 0 with *error = -EAGAIN when there is none. */
 ref sock_accept(struct stack *s, ref sk, int *error);

@@ -12,7 +12,7 @@
 #endif
 
 static unsigned next_address = LOOPBACK;
-static char buf[100];
+static char buf[100], large[100000]; /* more than a SYN takes */
 
 static void show_info(const char *who, int fd)
 {
@@ -57,6 +57,16 @@ static void close_all(int fd, int child, int listener)
 	close(fd);
 	close(child);
 	close(listener);
+}
+
+/* A socket whose SYN waits for what is sent. */
+static int deferred(int flags, int port)
+{
+	int fd = stream(flags);
+
+	TRY(set(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1));
+	TRY(connect_to(fd, next_address, port));
+	return fd;
 }
 
 /* A listener at an address that nobody has had a cookie of. */
@@ -146,10 +156,8 @@ static void by_connect(void)
 
 	start_case("TCP_FASTOPEN_CONNECT");
 	listener = listener_with(5);
-	fd = stream(0);
-	TRY(set(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1));
+	fd = deferred(0, port_of(listener));
 	printf("TCP_FASTOPEN_CONNECT %d\n", opt(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT));
-	TRY(connect_to(fd, next_address, port_of(listener)));
 	INFO(fd);
 	TRY(send(fd, "first", 5, 0));
 	settle();
@@ -157,9 +165,7 @@ static void by_connect(void)
 	close(fd);
 	close(child);
 	settle();
-	fd = stream(SOCK_NONBLOCK);
-	TRY(set(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1));
-	TRY(connect_to(fd, next_address, port_of(listener)));
+	fd = deferred(SOCK_NONBLOCK, port_of(listener));
 	INFO(fd);
 	show_names(fd);
 	SO_ERR(fd);
@@ -184,17 +190,13 @@ static void ended_before_anything_is_sent(void)
 	start_case("TCP_FASTOPEN_CONNECT, and no data");
 	listener = listener_with(5);
 	have_cookie(listener);
-	fd = stream(0);
-	TRY(set(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1));
-	TRY(connect_to(fd, next_address, port_of(listener)));
+	fd = deferred(0, port_of(listener));
 	TRY(shutdown(fd, SHUT_WR));
 	INFO(fd);
 	close(fd);
 	settle();
 	TRY_FD(child, accept(listener, NULL, NULL));
-	fd = stream(0);
-	TRY(set(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1));
-	TRY(connect_to(fd, next_address, port_of(listener)));
+	fd = deferred(0, port_of(listener));
 	TRY(send(fd, "", 0, 0));
 	settle();
 	INFO(fd);
@@ -318,15 +320,19 @@ static void gone(int blocking)
 	TRY(connect_to(fd, next_address, port));
 	TRY(send(fd, "more", 4, MSG_NOSIGNAL));
 	close(fd);
-	fd = stream(blocking ? 0 : SOCK_NONBLOCK);
-	TRY(set(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1));
-	TRY(connect_to(fd, next_address, port));
+	fd = deferred(blocking ? 0 : SOCK_NONBLOCK, port);
 	TRY(send(fd, "anybody", 7, MSG_NOSIGNAL));
 	POLL(fd);
 	INFO(fd);
 	SO_ERR(fd);
 	TRY(connect_to(fd, next_address, port));
 	TRY(send(fd, "more", 4, MSG_NOSIGNAL));
+	close(fd);
+	fd = deferred(blocking ? 0 : SOCK_NONBLOCK, port);
+	TRY(send(fd, large, sizeof(large), MSG_NOSIGNAL) > 0);
+	POLL(fd);
+	SO_ERR(fd);
+	TRY(connect_to(fd, next_address, port));
 	close(fd);
 }
 
@@ -350,10 +356,14 @@ static void connect_afterwards(int blocking)
 		opt(child, IPPROTO_TCP, TCP_FASTOPEN_NO_COOKIE));
 	close(child);
 	close(fd);
-	fd = stream(blocking ? 0 : SOCK_NONBLOCK);
-	TRY(set(fd, IPPROTO_TCP, TCP_FASTOPEN_CONNECT, 1));
-	TRY(connect_to(fd, next_address, port_of(listener)));
+	fd = deferred(blocking ? 0 : SOCK_NONBLOCK, port_of(listener));
 	TRY(send(fd, "early", 5, 0));
+	settle();
+	TRY(connect_to(fd, next_address, port_of(listener)));
+	TRY(connect_to(fd, next_address, port_of(listener)));
+	close(fd);
+	fd = deferred(blocking ? 0 : SOCK_NONBLOCK, port_of(listener));
+	TRY(send(fd, large, sizeof(large), 0) > 0);
 	settle();
 	TRY(connect_to(fd, next_address, port_of(listener)));
 	TRY(connect_to(fd, next_address, port_of(listener)));
