@@ -102,7 +102,7 @@ static bool get_by_table(const struct sock *sk, int name, int *value)
 	return false;
 }
 
-/* The value is doubled, as Linux counts its own book-keeping in (socket(7)). */
+/* The value is doubled, as Linux counts its own book-keeping in. */
 static void set_sndbuf(struct sock *sk, u32 value)
 {
 	sk->options |= OPT_SNDBUF_LOCKED;

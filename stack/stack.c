@@ -140,8 +140,8 @@ static void stack_init_secrets(struct stack *s, const u8 seed[16])
 }
 
 #define HUGE_SHARE 8u /* of the largest region */
-#define RECEIVE_PACKETS                                                                            \
-	32u /* that no other kind of object may take the memory of (tcp_memory_tight) */
+/* That no other kind of object may take the memory of (tcp_memory_tight). */
+#define RECEIVE_PACKETS 32u
 
 /* Packets of one kind may fill three quarters of the largest region; no more, so that sockets can
  * still be made. */

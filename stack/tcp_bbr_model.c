@@ -105,8 +105,9 @@ u32 bbr_inflight_at_loss(const struct tcp *t, u32 in_flight, u32 lost, u32 size)
  * What arrives is less than the bandwidth by the pacing margin, by the gain with which it was sent
  * a round ago (DOWN's, Drain's), and by the losses that LossThresh tolerates. That much is given
  * back here, and rounds that the program or ProbeRTT kept small say nothing, nor do those in which
- * Startup's losses are found, which is not in the draft: without it a round with a loss, however few, lowers the bounds below what the path
- * carries, by a tenth to three tenths until the next probe.
+ * Startup's losses are found. None of that is in the draft: without it a round with a loss, however
+ * few, lowers the bounds below what the path carries, by a tenth to three tenths until the next
+ * probe.
  */
 static void adapt_short_term(const struct tcp *t, struct bbr *b, bool app_limited)
 {

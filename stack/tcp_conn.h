@@ -388,6 +388,8 @@ struct tcp_ranges *tcp_set_make_room(struct stack *s, ref *set);
 void tcp_receive(struct stack *s, struct sock *sk, struct tcp *t, struct tcp_segment *seg);
 void tcp_consume(struct stack *s, struct sock *sk, struct tcp *t,
 	u32 n); /* takes bytes off the receive queue */
+/* The next ACK goes at once and, where SACK is agreed on, reports these bytes (RFC 2883). */
+void tcp_note_duplicate(const struct stack *s, struct tcp *t, u32 start, u32 end);
 void tcp_urgent(struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg);
 u32 tcp_rcv_window(const struct tcp *t); /* what is left of the window advertised */
 void tcp_sack_blocks(struct stack *s, struct tcp *t, struct tcp_options *opt, u32 room);

@@ -258,7 +258,7 @@ static void tcp_measure_mss(struct tcp *t, const struct tcp_segment *seg)
 	t->rcv_mss = (u16)MAX(t->rcv_mss, MIN(len, MAX(t->adv_mss, TCP_MSS_DEFAULT)));
 }
 
-static void tcp_note_duplicate(const struct stack *s, struct tcp *t, u32 start, u32 end)
+void tcp_note_duplicate(const struct stack *s, struct tcp *t, u32 start, u32 end)
 {
 	t->flags |= TCPF_ACK_NOW;
 	if (!(t->flags & TCPF_SACK) || !s->tunables.tcp_dsack)

@@ -170,12 +170,8 @@ static bool tcp_in_syn_sent(
 static void tcp_answer_refused(
 	struct stack *s, struct sock *sk, struct tcp *t, const struct tcp_segment *seg)
 {
-	if (seg->len && t->flags & TCPF_SACK && s->tunables.tcp_dsack &&
-		seq_lt(seg->seq, t->rcv_nxt)) {
-		t->flags |= TCPF_DSACK;
-		t->dsack_start = seg->seq;
-		t->dsack_end = seq_min(seg->seq + seg->len, t->rcv_nxt);
-	}
+	if (seg->len && seq_lt(seg->seq, t->rcv_nxt))
+		tcp_note_duplicate(s, t, seg->seq, seq_min(seg->seq + seg->len, t->rcv_nxt));
 	if (tcp_segment_end(seg) != seg->seq || tcp_challenge_allowed(s, &t->challenge_ns))
 		tcp_send_ack(s, sk, t);
 }

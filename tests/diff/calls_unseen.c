@@ -65,50 +65,50 @@ static long kernel(long nr, long x, long y, long z)
 
 static const char *const zero = "/dev/zero";
 
+static int fill[33], filled;
+
 /* Uses up the numbers below one. */
-static int filled(int below, int *fill, int n)
+static void fill_below(int fd)
 {
-	while (n < 32 && (fill[n] = open(zero, O_RDWR)) < below)
-		n++;
-	close(fill[n]);
-	return n;
+	while (filled < 32 && (fill[filled] = open(zero, O_RDWR)) < fd)
+		filled++;
+	close(fill[filled]);
+}
+
+static long opened(int fd)
+{
+	(void)fd;
+	return open(zero, O_RDWR);
+}
+
+static long opened_raw(int fd)
+{
+	(void)fd;
+	return syscall(SYS_open, zero, O_RDWR);
+}
+
+static long put_there(int fd)
+{
+	return kernel(SYS_dup2, fill[0], fd, 0);
 }
 
 /* The number is another file's now: what was the socket's there is not its. */
-static void number_reused(void)
+static void number_reused(long (*reuse)(int fd), bool closed)
 {
-	int a, b, fill[33], n = 0;
 	char c = 'c';
+	int a, b;
 
 	b = pair_of(&a);
-	n = filled(b, fill, n);
-	SHOW(kernel(SYS_close, b, 0, 0));
-	SHOW(open(zero, O_RDWR) == b);
+	fill_below(b);
+	if (closed)
+		SHOW(kernel(SYS_close, b, 0, 0));
+	SHOW(reuse(b) == b);
 	SHOW(read(b, &c, 1));
 	SHOW(c);
 	SHOW(write(b, "x", 1));
 	SHOW(ends(a));
 	close(a);
 	close(b);
-	b = pair_of(&a);
-	n = filled(b, fill, n);
-	SHOW(kernel(SYS_close, b, 0, 0));
-	SHOW(syscall(SYS_open, zero, O_RDWR) == b);
-	SHOW(write(b, "x", 1));
-	SHOW(ends(a));
-	close(a);
-	close(b);
-	b = pair_of(&a);
-	SHOW(kernel(SYS_dup2, fill[0], b, 0) == b);
-	c = 'c';
-	SHOW(read(b, &c, 1));
-	SHOW(c);
-	SHOW(write(b, "x", 1));
-	SHOW(ends(a));
-	close(a);
-	close(b);
-	while (n)
-		close(fill[--n]);
 }
 
 static void number_changed(void)
@@ -154,7 +154,11 @@ int main(int argc, char **argv)
 {
 	begin(argc, argv);
 	stolen();
-	number_reused();
+	number_reused(opened, true);
+	number_reused(opened_raw, true);
+	number_reused(put_there, false);
+	while (filled)
+		close(fill[--filled]);
 	number_changed();
 	passed_and_closed();
 	return 0;

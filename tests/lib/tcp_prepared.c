@@ -7,15 +7,16 @@
 
 #define BYTE_0 (UINT32_MAX - 2499u)
 
-struct prepared prepared_new(void)
+void prepared_begin(struct prepared *c)
 {
-	struct prepared c = {.s = engine_new(NULL)};
 	struct tcp *t;
 	int error;
 
-	c.sk = sock_get(c.s, sock_open(c.s, FAMILY_INET, LX_SOCK_STREAM, 0, &error));
-	ck_assert(c.sk != NULL);
-	t = c.t = tcp_of(c.s, c.sk);
+	prepared_end(c);
+	c->s = engine_new(NULL);
+	c->sk = sock_get(c->s, sock_open(c->s, FAMILY_INET, LX_SOCK_STREAM, 0, &error));
+	ck_assert(c->sk != NULL);
+	t = c->t = tcp_of(c->s, c->sk);
 	t->state = TCP_ESTABLISHED;
 	t->cc = TCP_CC_RENO;
 	t->mss = PREPARED_MSS;
@@ -24,15 +25,16 @@ struct prepared prepared_new(void)
 		t->lost_hint = t->fack = BYTE_0;
 	t->snd_wscale = 10;
 	t->snd_wnd = t->snd_max_wnd = PREPARED_WINDOW << t->snd_wscale;
-	t->confirmed_ns = c.s->now_ns;
+	t->confirmed_ns = c->s->now_ns;
 	t->cwnd = 10 * PREPARED_MSS;
 	t->ssthresh = UINT32_MAX;
-	return c;
 }
 
-void prepared_free(struct prepared *c)
+void prepared_end(struct prepared *c)
 {
-	engine_free(c->s);
+	if (c->s)
+		engine_free(c->s);
+	c->s = NULL;
 }
 
 u32 prepared_at(u32 byte)

@@ -18,8 +18,9 @@ struct prepared {
 	struct tcp *t;
 };
 
-struct prepared prepared_new(void);
-void prepared_free(struct prepared *c);
+/* A new one, in the place of the one there may be; all zero is none. */
+void prepared_begin(struct prepared *c);
+void prepared_end(struct prepared *c);
 
 u32 prepared_at(u32 byte); /* its sequence number */
 

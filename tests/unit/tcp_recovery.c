@@ -8,16 +8,13 @@ static struct prepared c;
 
 static void teardown(void)
 {
-	if (c.s)
-		prepared_free(&c);
-	c.s = NULL;
+	prepared_end(&c);
 }
 
 /* Also for the next case of a test. */
 static void setup(void)
 {
-	teardown();
-	c = prepared_new();
+	prepared_begin(&c);
 }
 
 static void answer_ack(u32 byte)
